@@ -101,10 +101,10 @@ pub fn run() -> ExitCode {
         Err(error) => {
             if words.iter().any(|word| word == "stdio") && error.use_stderr() {
                 // A host that typed something wrong would see no more than that the connection was closed.
-                let told = Failure::Usage(
+                let refused = Failure::Usage(
                     "its command line can't be read; standard error says what is wrong with it".to_owned(),
                 );
-                answer_host(told.into());
+                answer_host(refused.into());
             }
             return answered(error, &words, early).unwrap_or_else(|failure| report_early(&failure.into()));
         }

@@ -141,7 +141,7 @@ pub(super) fn whole() -> clap::Command {
 }
 
 fn with_hidden(command: clap::Command, globals: &[Arg]) -> clap::Command {
-    let said = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+    let examples = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
     command
         .disable_help_subcommand(true)
         // `-1` is then a value that is out of bounds, and the error names its flag.
@@ -150,7 +150,7 @@ fn with_hidden(command: clap::Command, globals: &[Arg]) -> clap::Command {
             if takes_values { arg.allow_negative_numbers(true) } else { arg }
         })
         .args(globals)
-        .after_help(format!("{said}{GLOBAL_OPTIONS}"))
+        .after_help(format!("{examples}{GLOBAL_OPTIONS}"))
         .mut_subcommands(|verb| with_hidden(verb, globals))
 }
 
@@ -246,8 +246,8 @@ fn tip_for_argument(argument: &str, words: &[OsString]) -> Option<&'static str> 
 /// The error and its remedy, on one line.
 fn in_words(error: &clap::Error) -> String {
     let text = error.render().to_string();
-    let told = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|end| text.find(end)).min();
-    let words = text.get(..told.unwrap_or(text.len())).unwrap_or_default().replace("\n\n  tip:", ";");
+    let cut_at = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|end| text.find(end)).min();
+    let words = text.get(..cut_at.unwrap_or(text.len())).unwrap_or_default().replace("\n\n  tip:", ";");
     let line = words.trim_start_matches("error:").split_whitespace().collect::<Vec<_>>().join(" ");
     format!("{line}; `--help` shows what is accepted")
 }

@@ -36,10 +36,10 @@ impl BrowserFlags {
         self,
         variable: fn(&str) -> Option<OsString>,
         home: Option<&Path>,
-        told: &mut SameVault,
+        same_vault: &mut SameVault,
     ) -> Result<Vec<BrowserAddress>, ConfigError> {
         for browser in self.browser.iter().filter_map(|browser| browser.to_str()) {
-            told.say(FLAG, browser.to_owned());
+            same_vault.say(FLAG, browser.to_owned());
         }
         browsers(self.browser, variable, home)
     }

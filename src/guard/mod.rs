@@ -77,13 +77,13 @@ impl Guard {
     }
 
     /// Serves browsers until it is to stop.
-    pub async fn serve(self, told: impl Future<Output = ()>) {
+    pub async fn serve(self, end: impl Future<Output = ()>) {
         let mut connections = JoinSet::new();
-        tokio::pin!(told);
+        tokio::pin!(end);
         loop {
             tokio::select! {
                 biased;
-                () = &mut told => return,
+                () = &mut end => return,
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => drop(connections.spawn(Arc::clone(&self.proxy).serve(stream))),

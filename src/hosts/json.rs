@@ -63,19 +63,23 @@ pub(super) fn with_entry(
 }
 
 /// Returns the object that a field holds. Adds an empty one if the field is missing.
-fn inner(of: &CstObject, name: &str, told: &'static str) -> Result<CstObject, Unusable> {
-    match only(of, name, told)? {
-        Some(field) => field.object_value().ok_or(Unusable::Shape(told)),
+fn inner(of: &CstObject, name: &str, unusable: &'static str) -> Result<CstObject, Unusable> {
+    match only(of, name, unusable)? {
+        Some(field) => field.object_value().ok_or(Unusable::Shape(unusable)),
         None => Ok(of.object_value_or_set(name)),
     }
 }
 
 /// The field of a name. Of two of them, hosts read the last, and people the first.
-fn only(of: &CstObject, name: &str, told: &'static str) -> Result<Option<jsonc_parser::cst::CstObjectProp>, Unusable> {
+fn only(
+    of: &CstObject,
+    name: &str,
+    unusable: &'static str,
+) -> Result<Option<jsonc_parser::cst::CstObjectProp>, Unusable> {
     let mut found = of.properties().into_iter().filter(|field| field.decoded_name().as_deref() == Some(name));
     match (found.next(), found.next()) {
         (first, None) => Ok(first),
-        (_, Some(_)) => Err(Unusable::Shape(told)),
+        (_, Some(_)) => Err(Unusable::Shape(unusable)),
     }
 }
 

@@ -67,8 +67,8 @@ fn describe(field: &mut Map<String, Value>) {
     let (accepts, default) = (accepts.unwrap_or_default(), default.unwrap_or_default());
     if let Some(Value::String(words)) = field.get_mut("description") {
         let (first, rest) = words.split_once(". ").unwrap_or((words.trim_end_matches('.'), ""));
-        let told = format!("{first}{accepts}{default}. {rest}");
-        told.trim_end().clone_into(words);
+        let described = format!("{first}{accepts}{default}. {rest}");
+        described.trim_end().clone_into(words);
     }
 }
 

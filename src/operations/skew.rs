@@ -16,7 +16,7 @@ const REFUSED: i64 = 5_000_000;
 pub(super) struct Skew {
     is_watched: AtomicBool,
     /// How far apart they were when that was last logged: not at all, more than they should be, or too far.
-    told: AtomicU8,
+    last_level: AtomicU8,
 }
 
 impl Service {
@@ -43,7 +43,7 @@ impl Service {
         let ahead = self.clock_ahead().unwrap_or_default();
         let apart = ahead.saturating_abs();
         let level = u8::from(apart > APART_MAX) + u8::from(apart >= REFUSED);
-        if self.shared.skew.told.swap(level, Ordering::Relaxed) != level {
+        if self.shared.skew.last_level.swap(level, Ordering::Relaxed) != level {
             let side = if ahead < 0 { "behind" } else { "ahead of" };
             match level {
                 0 => tracing::info!("the clock of this machine agrees with the server's again"),

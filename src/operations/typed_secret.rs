@@ -46,12 +46,12 @@ impl Typed<'_> {
             return Ok((registration, doubts.collect()));
         }
         let shown = |field, text: &str| if text.is_empty() { Ok(None) } else { shown(field, text).map(Some) };
-        let [said_label, said_issuer] = [shown("label", label)?, shown("issuer", issuer)?];
-        let mut said = Names {
-            label: said_label.clone().filter(|label| Some(label) != proposal.label.as_ref()),
-            issuer: said_issuer.clone().filter(|issuer| Some(issuer) != proposal.issuer.as_ref()),
+        let [typed_label, typed_issuer] = [shown("label", label)?, shown("issuer", issuer)?];
+        let mut given = Names {
+            label: typed_label.clone().filter(|label| Some(label) != proposal.label.as_ref()),
+            issuer: typed_issuer.clone().filter(|issuer| Some(issuer) != proposal.issuer.as_ref()),
         };
-        let mut read = OtpAuth::parse_meant(key, said.clone());
+        let mut read = OtpAuth::parse_meant(key, given.clone());
         // What the link lacks, or can't be kept: every list shows names.
         let lacks = match &read {
             Ok((read, _)) => (read.seed.is_in(read.label.as_str()), read.issuer.is_none()),
@@ -60,13 +60,13 @@ impl Typed<'_> {
         };
         let or_unnamed = || self.label.is_none().then(|| ShownText::kept(UNNAMED.to_owned()));
         if lacks.0 {
-            said.label = said_label.or_else(or_unnamed);
+            given.label = typed_label.or_else(or_unnamed);
         }
         if lacks.1 {
-            said.issuer = said_issuer;
+            given.issuer = typed_issuer;
         }
         if lacks != (false, false) {
-            read = OtpAuth::parse_meant(key, said);
+            read = OtpAuth::parse_meant(key, given);
         }
         let (read, repaired) = read.map_err(|problem| Refusal::invalid("key", problem.to_string()))?;
         Ok((Registration { uri: Some(read.to_uri()), ..Registration::default() }, repaired))

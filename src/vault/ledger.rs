@@ -86,10 +86,10 @@ impl Keyring {
         let (chain, seq, mac) = (upto.chain, upto.seq, upto.mac);
         let from = end.tail.seq.saturating_add(1);
         let entry = AuditEntry { count: Some(seq.saturating_sub(end.tail.seq)), ..entry.clone() };
-        let said = audit_row::encode(audit_row::Format::Two, &entry);
+        let content = audit_row::encode(audit_row::Format::Two, &entry);
         let record = AuditRecord { chain, seq, at, body: Vec::new(), mac };
-        let seal = self.fence_mac(&end.tail.mac, &record, from, &said);
-        let body = audit_row::encode_fence(from, &seal, &said);
+        let seal = self.fence_mac(&end.tail.mac, &record, from, &content);
+        let body = audit_row::encode_fence(from, &seal, &content);
         AuditPut { record: AuditRecord { body, ..record }, terms: terms_of(&entry) }
     }
 

@@ -41,7 +41,7 @@ pub(super) struct StateFile {
     /// When it was last written. The lock is held while it is written.
     written: Mutex<Option<Instant>>,
     /// Whether a failed write was already logged.
-    told: AtomicBool,
+    warned: AtomicBool,
 }
 
 /// The vault is older than the state file says.
@@ -68,7 +68,7 @@ struct Written {
 impl StateFile {
     pub(super) fn new(folder: Option<&Path>, keyring: Arc<Keyring>) -> Self {
         let path = folder.map(|folder| folder.join(format!("{}.state", keyring.vault())));
-        Self { path, keyring, written: Mutex::default(), told: AtomicBool::new(false) }
+        Self { path, keyring, written: Mutex::default(), warned: AtomicBool::new(false) }
     }
 
     /// Compares a vault with the state file.
@@ -116,9 +116,9 @@ impl StateFile {
         });
         let Ok(noted) = noted.await else { return };
         // Log it once rather than with every code, until it can be written again.
-        let was_told = self.told.swap(noted.is_err(), Ordering::Relaxed);
+        let was_warned = self.warned.swap(noted.is_err(), Ordering::Relaxed);
         if let Err(cause) = noted
-            && !was_told
+            && !was_warned
         {
             tracing::warn!(%cause, "the state file can't be written, so an older copy of the vault would not be noticed");
         }

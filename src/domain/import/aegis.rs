@@ -109,7 +109,7 @@ fn database(json: &Json) -> Import {
 
 fn entry(json: &Json, place: Place) -> Entry {
     let info = json.get("info");
-    let said = RawEntry {
+    let raw = RawEntry {
         kind: Kind::of_word(json.get("type").word()),
         issuer: json.get("issuer").text(),
         account: json.get("name").text(),
@@ -118,7 +118,7 @@ fn entry(json: &Json, place: Place) -> Entry {
         digits: info.get("digits").number(),
         period: info.get("period").number(),
     };
-    said.entry(place)
+    raw.entry(place)
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ fn entry(json: &Json, place: Place) -> Entry {
             _ => (issuer, label),
         },
     };
-    let said = RawEntry {
+    let raw = RawEntry {
         kind: Kind::of_word(json.get("type").word()),
         issuer,
         account,
@@ -119,7 +119,7 @@ fn entry(json: &Json, place: Place) -> Entry {
         digits: json.get("digits").number(),
         period: json.get("period").number(),
     };
-    said.entry(place)
+    raw.entry(place)
 }
 
 #[cfg(test)]

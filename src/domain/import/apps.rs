@@ -13,7 +13,7 @@ use super::{
 /// `LastPass` Authenticator. Names that the person never changed may be empty.
 pub(super) fn last_pass(json: &Json) -> Import {
     Import::of_list(Format::LastPass, json.get("accounts").list(), |item, place| {
-        let said = RawEntry {
+        let raw = RawEntry {
             issuer: item.first_text(&["issuerName", "originalIssuerName"]),
             account: item.first_text(&["userName", "originalUserName"]),
             algorithm: item.get("algorithm").word(),
@@ -21,7 +21,7 @@ pub(super) fn last_pass(json: &Json) -> Import {
             period: item.get("timeStep").number().unless_zero(),
             ..RawEntry::plain("", "", item.get("secret").word())
         };
-        said.entry(place)
+        raw.entry(place)
     })
 }
 
@@ -36,7 +36,7 @@ pub(super) fn two_f_auth(json: &Json) -> Import {
             }
             return read;
         }
-        let said = RawEntry {
+        let raw = RawEntry {
             kind: Kind::of_word(item.get("otp_type").word()),
             issuer: item.get("service").text(),
             account: item.get("account").text(),
@@ -45,14 +45,14 @@ pub(super) fn two_f_auth(json: &Json) -> Import {
             period: item.get("period").number(),
             ..RawEntry::plain("", "", item.get("secret").word())
         };
-        said.entry(place)
+        raw.entry(place)
     })
 }
 
 /// Raivo: an array, with numbers as text.
 pub(super) fn raivo(items: &[Json]) -> Import {
     Import::of_list(Format::Raivo, items, |item, place| {
-        let said = RawEntry {
+        let raw = RawEntry {
             kind: Kind::of_word(item.get("kind").word()),
             issuer: item.get("issuer").text(),
             account: item.get("account").text(),
@@ -61,7 +61,7 @@ pub(super) fn raivo(items: &[Json]) -> Import {
             period: item.get("timer").number(),
             ..RawEntry::plain("", "", item.get("secret").word())
         };
-        said.entry(place)
+        raw.entry(place)
     })
 }
 
@@ -93,7 +93,7 @@ pub(super) fn extension(json: &Json) -> Option<Import> {
                 "hex" | "hhex" => Kind::Other("hexadecimal-key"),
                 word => Kind::of_word(word),
             };
-            let said = RawEntry {
+            let raw = RawEntry {
                 kind,
                 issuer,
                 account,
@@ -102,7 +102,7 @@ pub(super) fn extension(json: &Json) -> Option<Import> {
                 period: item.get("period").number(),
                 ..RawEntry::plain("", "", item.get("secret").word())
             };
-            said.entry(place)
+            raw.entry(place)
         });
     }
     Some(import)

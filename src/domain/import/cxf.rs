@@ -38,7 +38,7 @@ fn entry(json: &Json, beside: Beside<'_>, place: Place) -> Entry {
     let or = |text: &str, other: &str| if text.trim().is_empty() { other.to_owned() } else { text.to_owned() };
     let issuer = or(json.get("issuer").text(), beside.issuer);
     let account = or(json.get("username").text(), beside.account);
-    let said = RawEntry {
+    let raw = RawEntry {
         kind: if algorithm.eq_ignore_ascii_case("steam") { Kind::STEAM } else { Kind::Totp },
         issuer: &issuer,
         account: &account,
@@ -47,5 +47,5 @@ fn entry(json: &Json, beside: Beside<'_>, place: Place) -> Entry {
         digits: json.get("digits").number(),
         period: json.get("period").number(),
     };
-    said.entry(place)
+    raw.entry(place)
 }

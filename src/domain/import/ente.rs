@@ -79,14 +79,14 @@ fn opened(key: &Key, header: &[u8; HEADER], message: &[u8]) -> Option<Zeroizing<
     let mut block = Zeroizing::new([0_u8; BLOCK]);
     cipher.apply_keystream(block.as_mut_slice());
     *block.first_mut()? = *kind;
-    let mut said = Vec::with_capacity(BLOCK + sealed.len() + 2 * TAG);
-    said.extend_from_slice(block.as_slice());
-    said.extend_from_slice(sealed);
+    let mut authenticated = Vec::with_capacity(BLOCK + sealed.len() + 2 * TAG);
+    authenticated.extend_from_slice(block.as_slice());
+    authenticated.extend_from_slice(sealed);
     // The library pads by this amount, not to a whole block; it has to stay as it is.
-    said.resize(said.len() + sealed.len() % TAG, 0);
-    said.extend_from_slice(&0_u64.to_le_bytes());
-    said.extend_from_slice(&u64::try_from(BLOCK + sealed.len()).ok()?.to_le_bytes());
-    let proof = Poly1305::new(mac_key.into()).compute_unpadded(&said);
+    authenticated.resize(authenticated.len() + sealed.len() % TAG, 0);
+    authenticated.extend_from_slice(&0_u64.to_le_bytes());
+    authenticated.extend_from_slice(&u64::try_from(BLOCK + sealed.len()).ok()?.to_le_bytes());
+    let proof = Poly1305::new(mac_key.into()).compute_unpadded(&authenticated);
     if !bool::from(proof.as_slice().ct_eq(tag)) {
         return None;
     }

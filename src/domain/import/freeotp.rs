@@ -20,7 +20,7 @@ fn entry(json: &Json, place: Place) -> Entry {
     let Some(bytes) = bytes(json.get("secret")) else {
         return Entry::skipped(place, super::naming::title(issuer, account), Skip::Shape);
     };
-    let said = RawEntry {
+    let raw = RawEntry {
         kind: Kind::of_word(json.get("type").word()),
         issuer,
         account,
@@ -29,7 +29,7 @@ fn entry(json: &Json, place: Place) -> Entry {
         digits: json.get("digits").number(),
         period: json.get("period").number(),
     };
-    said.entry(place)
+    raw.entry(place)
 }
 
 /// The bytes of an array of numbers, which Java writes with a sign.

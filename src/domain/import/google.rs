@@ -109,7 +109,7 @@ fn account_of(message: &[u8], place: Place) -> Entry {
         Some((prefix, account)) if issuer.trim().is_empty() => (prefix, account),
         _ => (issuer, name),
     };
-    let said = RawEntry {
+    let raw = RawEntry {
         kind: match kind {
             0 | 2 => Kind::Totp,
             1 => Kind::HOTP,
@@ -134,7 +134,7 @@ fn account_of(message: &[u8], place: Place) -> Entry {
         // The app knows no other period than 30 seconds.
         period: Number::Absent,
     };
-    said.entry(place)
+    raw.entry(place)
 }
 
 /// The value of a field.

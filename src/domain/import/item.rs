@@ -193,8 +193,8 @@ impl<'a> Item<'a> {
         if text.contains("://") {
             let keys: usize = text.lines().map(pieces::keys_beside).sum();
             // What is no link was told already, with the key in it.
-            let told = usize::from(!has_link);
-            (told..keys).for_each(|_| self.skip(Skip::Bare));
+            let counted = usize::from(!has_link);
+            (counted..keys).for_each(|_| self.skip(Skip::Bare));
         }
     }
 
@@ -262,9 +262,9 @@ impl<'a> Item<'a> {
         // By keyed hashes, which no file can make alike.
         let totp = secret.totp;
         let seed = self.hashes.hash_one(secret.seed.expose());
-        let said = self.hashes.hash_one((secret.seed.expose(), totp));
+        let with_parameters = self.hashes.hash_one((secret.seed.expose(), totp));
         let has_same_codes = |kept: &Entry| matches!(&kept.read, Ok(kept) if kept.totp == totp);
-        let same = if is_link { self.known.get(&said) } else { None }.or_else(|| self.known.get(&seed));
+        let same = if is_link { self.known.get(&with_parameters) } else { None }.or_else(|| self.known.get(&seed));
         let at = match same.and_then(|at| Some((*at, self.found.get_mut(*at)?))) {
             Some(_) if !is_link => return,
             Some((at, kept)) if has_same_codes(&kept.1) => {
@@ -283,7 +283,7 @@ impl<'a> Item<'a> {
         };
         self.known.entry(seed).or_insert(at);
         if is_link {
-            self.known.insert(said, at);
+            self.known.insert(with_parameters, at);
         }
     }
 

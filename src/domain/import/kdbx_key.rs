@@ -53,8 +53,8 @@ fn of_xml(text: &str) -> Result<Option<Key>, ImportError> {
     let bytes = bytes.map(Zeroizing::new).map_err(|_| DAMAGED)?;
     let key = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| DAMAGED)?);
     let sum = Sha256::digest(key.as_slice());
-    let told = checksum.map(|text| HEXLOWER_PERMISSIVE.decode(text.as_bytes()).unwrap_or_default());
-    if told.is_some_and(|told| told.is_empty() || !sum.as_slice().starts_with(&told)) {
+    let expected = checksum.map(|text| HEXLOWER_PERMISSIVE.decode(text.as_bytes()).unwrap_or_default());
+    if expected.is_some_and(|expected| expected.is_empty() || !sum.as_slice().starts_with(&expected)) {
         return Err(DAMAGED);
     }
     Ok(Some(key))

@@ -125,14 +125,14 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
             }
         }
     }
-    let said = |secret| RawEntry::plain(beside.issuer, beside.account, secret);
+    let raw = |secret| RawEntry::plain(beside.issuer, beside.account, secret);
     let seed = field("TOTP Seed");
     if !seed.trim().is_empty() {
         let mut settings = field("TOTP Settings").split(';');
         let (period, digits) = (settings.next().unwrap_or_default(), settings.next().unwrap_or_default());
         let kind = if digits.trim() == "S" { Kind::STEAM } else { Kind::Totp };
         let (period, digits) = (number_of(period), if kind == Kind::Totp { number_of(digits) } else { Number::Absent });
-        found.add(true, RawEntry { kind, digits, period, ..said(seed) }.entry(place), None);
+        found.add(true, RawEntry { kind, digits, period, ..raw(seed) }.entry(place), None);
     }
     let (period, digits) = (number_of(field("TimeOtp-Period")), number_of(field("TimeOtp-Length")));
     let algorithm = field("TimeOtp-Algorithm");
@@ -146,13 +146,13 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
         .or_else(|| bytes("TimeOtp-Secret-Base64", |text| BASE64.decode(text).ok()))
         .or_else(|| (!base32.trim().is_empty()).then_some(Some(Key::Text(base32))));
     match key {
-        Some(Some(key)) => found.add(true, RawEntry { key, algorithm, digits, period, ..said("") }.entry(place), None),
+        Some(Some(key)) => found.add(true, RawEntry { key, algorithm, digits, period, ..raw("") }.entry(place), None),
         Some(None) => found.skip(Skip::Shape),
         None => {}
     }
     // `KeePass` has counter-based secrets beside the others.
     if fields.iter().any(|(key, value)| key.starts_with("HmacOtp-Secret") && !value.trim().is_empty()) {
-        found.add(true, RawEntry { kind: Kind::HOTP, ..said("") }.entry(place), None);
+        found.add(true, RawEntry { kind: Kind::HOTP, ..raw("") }.entry(place), None);
     }
     for (key, value) in fields.iter().filter(|(key, _)| !is_of_plugin(key)) {
         found.field(key, value);
@@ -188,14 +188,14 @@ fn kee_otp(text: &str, beside: Beside<'_>, place: Place) -> Entry {
         return uri::link_or_seed(text, beside, place);
     }
     let algorithm = value("otpHashMode");
-    let said = RawEntry {
+    let raw = RawEntry {
         kind: Kind::of_word(&value("type")),
         algorithm: &algorithm,
         digits: number_of(&value("size")),
         period: number_of(&value("step")),
         ..RawEntry::plain(beside.issuer, beside.account, &secret)
     };
-    said.entry(place)
+    raw.entry(place)
 }
 
 #[cfg(test)]

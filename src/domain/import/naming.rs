@@ -18,8 +18,8 @@ const UNNAMED: &str = "Unnamed";
 
 /// What a message may call an entry. A part that looks like a seed is not told: it may be in the wrong field.
 pub(super) fn title(issuer: &str, account: &str) -> Option<ShownText> {
-    let told = |name: &str| if ends::is_like_seed(name) { MASK.to_owned() } else { with_seeds_masked(name.trim()) };
-    let (issuer, account) = (told(issuer), told(account));
+    let masked = |name: &str| if ends::is_like_seed(name) { MASK.to_owned() } else { with_seeds_masked(name.trim()) };
+    let (issuer, account) = (masked(issuer), masked(account));
     let both = match (issuer.as_str(), account.as_str()) {
         (issuer, "") => issuer.to_owned(),
         ("", account) => account.to_owned(),

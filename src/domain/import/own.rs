@@ -39,7 +39,7 @@ fn entry(json: &Json, place: Place) -> Entry {
     let read = if json.has("uri") {
         uri::link(json.get("uri").text(), Beside::default(), place)
     } else {
-        said(json).entry(place)
+        raw(json).entry(place)
     };
     let Entry { title, read, .. } = read;
     let found =
@@ -47,7 +47,7 @@ fn entry(json: &Json, place: Place) -> Entry {
     Entry { place, title, read: checked(json).and(found) }
 }
 
-fn said(json: &Json) -> RawEntry<'_> {
+fn raw(json: &Json) -> RawEntry<'_> {
     RawEntry {
         kind: Kind::Totp,
         issuer: json.get("issuer").text(),

@@ -43,9 +43,9 @@ impl Columns {
             .seeds
             .iter()
             .find_map(|(at, _)| settings::kind_word(cell(*at)).filter(|_| settings::is_word(cell(*at))));
-        let said = self.settings.said(cell, word_of_kind);
-        let has_unread = self.may_say_more(cell, &said);
-        let beside = Beside { issuer: title, account, said };
+        let stated = self.settings.stated(cell, word_of_kind);
+        let has_unread = self.may_say_more(cell, &stated);
+        let beside = Beside { issuer: title, account, stated };
         let mut found = Item::new(beside, place, is_trashed.then_some(Skip::Trashed));
         seeds.sort_by_key(|(_, text)| is_remark(text));
         let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
@@ -75,8 +75,8 @@ impl Columns {
     }
 
     /// Whether a row says more about its bare keys than is read of it.
-    fn may_say_more<'a>(&self, cell: impl Fn(usize) -> &'a str, said: &StatedParameters<'_>) -> bool {
-        let is_usual_kind = said.kind.is_empty() || said.kind == settings::TOTP;
+    fn may_say_more<'a>(&self, cell: impl Fn(usize) -> &'a str, stated: &StatedParameters<'_>) -> bool {
+        let is_usual_kind = stated.kind.is_empty() || stated.kind == settings::TOTP;
         let says = |(at, name): (usize, &String)| {
             let text = cell(at);
             if text.is_empty() || self.is_name(at) || settings::tells_of_logins(name) {
@@ -87,17 +87,17 @@ impl Columns {
                 let is_key = uri::is_link_or_usual_seed(text) || ends::is_like_mistyped_seed(text);
                 return !is_key && (unread::is_unusual_bare_number(text) || unread::says_unusual_number(text));
             }
-            let is_number = self.settings.has_number(at, said);
-            let is_ignored = || self.settings.ignores(at, said) && text.contains(|c: char| c.is_ascii_digit());
+            let is_number = self.settings.has_number(at, stated);
+            let is_ignored = || self.settings.ignores(at, stated) && text.contains(|c: char| c.is_ascii_digit());
             let speaks = settings::may_be_setting(name) && settings::is_about_codes(name) && !is_usual(text);
             is_usual_kind && (unread::counts(name, text) || unread::names_kind(text))
-                || said.algorithm.is_empty() && unread::names_hash(text)
+                || stated.algorithm.is_empty() && unread::names_hash(text)
                 || !is_number && (unread::says_unusual_number(text) || self.numbers.contains(&at))
                 || !is_number
                     && (settings::is_setting(name) || settings::may_be_setting(name))
                     && matches!(text, "8" | "60")
                 || is_ignored() && !is_usual(text)
-                || !is_number && !self.settings.reads(at, said) && speaks
+                || !is_number && !self.settings.reads(at, stated) && speaks
         };
         self.names.iter().enumerate().any(says)
     }

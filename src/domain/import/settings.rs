@@ -182,36 +182,36 @@ impl Settings {
     }
 
     /// Whether a column says digits, a period or a hash function, but not in this row.
-    pub(super) fn ignores(&self, at: usize, said: &StatedParameters<'_>) -> bool {
+    pub(super) fn ignores(&self, at: usize, stated: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
-            Setting::Digits => said.digits == Number::Absent,
-            Setting::Period => said.period == Number::Absent,
-            Setting::Algorithm => said.algorithm.is_empty(),
+            Setting::Digits => stated.digits == Number::Absent,
+            Setting::Period => stated.period == Number::Absent,
+            Setting::Algorithm => stated.algorithm.is_empty(),
             Setting::Kind | Setting::Counter => false,
         })
     }
 
     /// Whether a column says digits or a period, and was taken at its word.
-    pub(super) fn has_number(&self, at: usize, said: &StatedParameters<'_>) -> bool {
+    pub(super) fn has_number(&self, at: usize, stated: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
-            Setting::Digits => said.digits != Number::Absent,
-            Setting::Period => said.period != Number::Absent,
+            Setting::Digits => stated.digits != Number::Absent,
+            Setting::Period => stated.period != Number::Absent,
             Setting::Kind | Setting::Counter | Setting::Algorithm => false,
         })
     }
 
     /// Whether a column is one of these, and what it says was taken.
-    pub(super) fn reads(&self, at: usize, said: &StatedParameters<'_>) -> bool {
+    pub(super) fn reads(&self, at: usize, stated: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
-            Setting::Kind | Setting::Counter => !said.kind.is_empty(),
-            Setting::Algorithm => !said.algorithm.is_empty(),
-            Setting::Digits => said.digits != Number::Absent,
-            Setting::Period => said.period != Number::Absent,
+            Setting::Kind | Setting::Counter => !stated.kind.is_empty(),
+            Setting::Algorithm => !stated.algorithm.is_empty(),
+            Setting::Digits => stated.digits != Number::Absent,
+            Setting::Period => stated.period != Number::Absent,
         })
     }
 
     /// What a row says about its bare keys; `beside` is what its column of seeds says of their kind.
-    pub(super) fn said<'a>(
+    pub(super) fn stated<'a>(
         &self,
         cell: impl Fn(usize) -> &'a str,
         beside: Option<&'static str>,

@@ -69,7 +69,7 @@ pub(super) fn read(json: &Json) -> Import {
 }
 
 fn entry(json: &Json, place: Place) -> Entry {
-    let said = RawEntry {
+    let raw = RawEntry {
         kind: match json.get("Type").number() {
             Number::Is(1) => Kind::HOTP,
             Number::Is(2) | Number::Absent => Kind::Totp,
@@ -90,5 +90,5 @@ fn entry(json: &Json, place: Place) -> Entry {
         digits: json.get("Digits").number(),
         period: json.get("Period").number(),
     };
-    said.entry(place)
+    raw.entry(place)
 }

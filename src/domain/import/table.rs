@@ -106,14 +106,14 @@ const NO_COLUMN: &str = "a table of passwords without a column of one-time secre
 
 /// The text behind a first line `sep=;`, which names the separator of cells for Excel, and that separator.
 fn without_separator(text: &str) -> (&str, Option<u8>) {
-    let said = || {
+    let declared = || {
         let (first, rest) = text.split_once('\n')?;
         let first = first.trim_end_matches('\r').trim_matches('"');
         let (_, separator) = first.split_at_checked(4).filter(|(name, _)| name.eq_ignore_ascii_case("sep="))?;
         let [separator] = *separator.as_bytes() else { return None };
         Some((rest, separator))
     };
-    said().map_or((text, None), |(rest, separator)| (rest, Some(separator)))
+    declared().map_or((text, None), |(rest, separator)| (rest, Some(separator)))
 }
 
 /// The program that writes a table, by its head.

@@ -77,7 +77,7 @@ fn entry(json: &Json, place: Place) -> Entry {
     let name = json.first_text(&["name"]);
     let issuer = if name.is_empty() { otp.first_text(&["issuer"]) } else { name };
     let account = otp.first_text(&["account", "label"]);
-    let said = RawEntry {
+    let raw = RawEntry {
         kind: Kind::of_word(otp.get("tokenType").word()),
         issuer,
         account,
@@ -86,5 +86,5 @@ fn entry(json: &Json, place: Place) -> Entry {
         digits: otp.get("digits").number().unless_zero(),
         period: otp.get("period").number().unless_zero(),
     };
-    said.entry(place)
+    raw.entry(place)
 }

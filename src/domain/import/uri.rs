@@ -23,7 +23,7 @@ pub(super) struct Beside<'a> {
     pub(super) issuer: &'a str,
     pub(super) account: &'a str,
     /// How the codes of a bare seed are made. A link says so itself.
-    pub(super) said: StatedParameters<'a>,
+    pub(super) stated: StatedParameters<'a>,
 }
 
 /// How codes are made, as far as a file says so.
@@ -59,7 +59,7 @@ pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entr
     if text.contains("://") {
         link(text, beside, place)
     } else {
-        let StatedParameters { kind, algorithm, digits, period } = beside.said;
+        let StatedParameters { kind, algorithm, digits, period } = beside.stated;
         let kind = Kind::of_word(kind);
         RawEntry { kind, algorithm, digits, period, ..RawEntry::plain(beside.issuer, beside.account, text) }
             .entry(place)

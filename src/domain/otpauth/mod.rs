@@ -165,13 +165,13 @@ impl OtpAuth {
     ///
     /// # Errors
     /// [`OtpAuthError`], which never quotes the URI.
-    pub fn parse_meant(uri: &str, said: Names) -> Result<(Self, Vec<Repair>), OtpAuthError> {
-        Self::read(uri, Reading::Lenient, said)
+    pub fn parse_meant(uri: &str, given: Names) -> Result<(Self, Vec<Repair>), OtpAuthError> {
+        Self::read(uri, Reading::Lenient, given)
     }
 
-    fn read(uri: &str, reading: Reading, said: Names) -> Result<(Self, Vec<Repair>), OtpAuthError> {
+    fn read(uri: &str, reading: Reading, given: Names) -> Result<(Self, Vec<Repair>), OtpAuthError> {
         let Unnamed { label, issuer, totp, says_digits, seed, single_use, mut repaired } = Unnamed::read(uri, reading)?;
-        let (label, issuer) = names(&label, &issuer, said)?;
+        let (label, issuer) = names(&label, &issuer, given)?;
         repaired.extend(issuer.as_ref().and_then(|issuer| Repair::of_issuer(issuer.as_str(), says_digits)));
         Ok((Self { label, issuer, totp, seed, single_use }, repaired))
     }
@@ -240,9 +240,9 @@ impl Unnamed {
 
 /// The label without the issuer, and the issuer: the query's, else the label's prefix. Without an account name the
 /// issuer becomes the label.
-fn names(label: &str, issuer: &str, said: Names) -> Result<(ShownText, Option<ShownText>), OtpAuthError> {
+fn names(label: &str, issuer: &str, given: Names) -> Result<(ShownText, Option<ShownText>), OtpAuthError> {
     let (prefix, account) = parted(label.trim(), issuer.trim());
-    let issuer = match said.issuer {
+    let issuer = match given.issuer {
         Some(issuer) => Some(issuer),
         None => [issuer, prefix]
             .into_iter()
@@ -251,7 +251,7 @@ fn names(label: &str, issuer: &str, said: Names) -> Result<(ShownText, Option<Sh
             .transpose()
             .map_err(OtpAuthError::Issuer)?,
     };
-    let label = match said.label {
+    let label = match given.label {
         Some(label) => label,
         None if account.trim().is_empty() => issuer.clone().ok_or(OtpAuthError::NoName)?,
         None => ShownText::parse(account).map_err(OtpAuthError::Label)?,

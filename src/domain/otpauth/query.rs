@@ -94,11 +94,13 @@ impl Query {
         let differs = |name: &str, setting: &str| {
             let text = self.get(name)?.trim();
             Some(match setting {
-                "algorithm" => text.parse().is_ok_and(|said: Algorithm| said != totp.algorithm),
-                "period" => {
-                    number(text).and_then(|said| Period::try_from(said).ok()).is_some_and(|said| said != totp.period)
-                }
-                _ => number(text).and_then(|said| Digits::try_from(said).ok()).is_some_and(|said| said != totp.digits),
+                "algorithm" => text.parse().is_ok_and(|stated: Algorithm| stated != totp.algorithm),
+                "period" => number(text)
+                    .and_then(|stated| Period::try_from(stated).ok())
+                    .is_some_and(|stated| stated != totp.period),
+                _ => number(text)
+                    .and_then(|stated| Digits::try_from(stated).ok())
+                    .is_some_and(|stated| stated != totp.digits),
             })
         };
         let found = OTHER_NAMES.into_iter().find(|(name, setting)| differs(name, setting) == Some(true));

@@ -150,12 +150,12 @@ impl Filling {
         let sql = "UPDATE vault SET application = $1 WHERE one = 1 AND application = $2";
         let values = [schema::APPLICATION.to_vec(), schema::unfinished(&self.mark)].map(Value::Bytes);
         let step = Step::new(sql, values.into());
-        let mut told = String::new();
+        let mut problem = String::new();
         for _ in 0..TRIES {
             let link = match self.connector.connect().await {
                 Ok(link) => link,
                 Err(why) => {
-                    told = why;
+                    problem = why;
                     continue;
                 }
             };
@@ -165,15 +165,15 @@ impl Filling {
             };
             match done.await {
                 Ok(Holds::Vault(schema::FORMAT)) if !link.is_warned() => return Ok(()),
-                Ok(_) => "its tables are not what they were".clone_into(&mut told),
+                Ok(_) => "its tables are not what they were".clone_into(&mut problem),
                 Err(cause @ Failure::Refused(_)) => return Err(self.unusable(&cause)),
                 Err(cause @ Failure::Lost(_)) => {
                     self.connector.turn_away(&link);
-                    told = reasons::of_failure(&cause);
+                    problem = reasons::of_failure(&cause);
                 }
             }
         }
-        Err(self.server(told))
+        Err(self.server(problem))
     }
 
     /// Gives the new content its place, for all processes at once.

@@ -30,9 +30,9 @@ pub(super) async fn look(link: &Link, connector: &Connector) -> Result<Surroundi
     // Once to have it prepared, which takes a trip of its own.
     link.query(&now).await?;
     let asked = Instant::now();
-    let said = link.query(&now).await?;
+    let rows = link.query(&now).await?;
     let clock =
-        said.first().map(|row| ServerClock::between(Timestamp::from_micros(column(row, 0)), asked, Instant::now()));
+        rows.first().map(|row| ServerClock::between(Timestamp::from_micros(column(row, 0)), asked, Instant::now()));
     let mut found = settings(link).await?;
     found.push(standbys(link).await?);
     found.extend(role(link).await?);

@@ -354,9 +354,9 @@ pub(super) fn examine(conn: &Connection) -> Result<Vec<String>, StoreError> {
     for chain in chains(conn)? {
         let mut statement = conn.prepare_cached("SELECT term, blocks FROM audit_index WHERE segment = ?")?;
         for segment in full_segments(conn, chain)? {
-            let said =
+            let indexed =
                 statement.query_map([segment], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
-            if said.collect::<Result<BTreeMap<_, _>, _>>()? != terms_of(conn, segment)? {
+            if indexed.collect::<Result<BTreeMap<_, _>, _>>()? != terms_of(conn, segment)? {
                 found.push(format!("the index of the audit log is wrong about segment {segment}"));
             }
         }

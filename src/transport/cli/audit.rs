@@ -314,14 +314,14 @@ fn fenced_rows(chain: u32, first: u64, last: u64) -> FencedRows {
 
 /// Which rows are fenced off.
 fn fences_in_words(fenced: &[FencedRows]) -> String {
-    let told = |FencedRows { chain, first, last }: &FencedRows| {
+    let range = |FencedRows { chain, first, last }: &FencedRows| {
         let chain = chain.map(|chain| format!("of chain {chain}: ")).unwrap_or_default();
         if first == last { format!("{chain}{first}") } else { format!("{chain}{first} to {last}") }
     };
     if fenced.is_empty() {
         return String::new();
     }
-    format!("; damaged and fenced off: rows {}", fenced.iter().map(told).collect::<Vec<_>>().join(", "))
+    format!("; damaged and fenced off: rows {}", fenced.iter().map(range).collect::<Vec<_>>().join(", "))
 }
 
 fn anchors_in_words(answer: &VerifyAnswer) -> String {

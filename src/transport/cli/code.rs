@@ -112,10 +112,10 @@ pub(super) async fn show(args: CodeArgs, session: &mut Session) -> Result<Ending
             Err(failure) => return Err(failure),
         }
     }
-    let told = if session.console.looks().out.terminal { format!("  {left} s left") } else { String::new() };
+    let time_left = if session.console.looks().out.terminal { format!("  {left} s left") } else { String::new() };
     session.console.answer(&answer, |console| {
         console.part(answer.code.as_str())?;
-        console.line(&told)
+        console.line(&time_left)
     })?;
     Ok(Ending::Done)
 }
@@ -140,12 +140,12 @@ async fn show_all(args: &CodeArgs, session: &mut Session) -> Result<Ending, Fail
 async fn awaited(request: GetCode, session: &mut Session) -> Result<IssuedCode, Failure> {
     let terminal = session.console.looks().notes.terminal;
     let patience: &dyn Patience = if terminal { &Countdown } else { &() };
-    let told = stop_signal()?;
+    let stopped = stop_signal()?;
     let issued = session.service.perform_for(&session.caller, request, patience);
     let issued = tokio::select! {
         // Listen for an interruption before anything is reserved.
         biased;
-        () = told => Err(Failure::Interrupted),
+        () = stopped => Err(Failure::Interrupted),
         issued = issued => issued.map_err(Failure::from),
     };
     if terminal {
@@ -195,12 +195,12 @@ pub(super) fn seconds_left(now: Timestamp, rotates: Timestamp) -> u32 {
 
 /// The text that redraws a watched code on its line. It fits any width: a line that wraps could not be redrawn.
 fn frame(code: &str, left: u32, period: u32, colour: bool, within: Option<usize>) -> String {
-    let told = format!("{left} s");
+    let time_left = format!("{left} s");
     // Leave the last column free: some terminals wrap when it is written.
     let room = within.map_or(usize::MAX, |wide| wide.saturating_sub(1));
-    let cells = BAR_CELLS.min(room.saturating_sub(width(code) + width(&told) + 4));
+    let cells = BAR_CELLS.min(room.saturating_sub(width(code) + width(&time_left) + 4));
     if cells < BAR_CELLS_MIN {
-        return format!("\r{}\u{1b}[K", cut(&format!("{code}  {told}"), room));
+        return format!("\r{}\u{1b}[K", cut(&format!("{code}  {time_left}"), room));
     }
     let full = (left.min(period) as usize).saturating_mul(cells).div_ceil(period.max(1) as usize);
     let bar = format!("{}{}", "█".repeat(full), "░".repeat(cells.saturating_sub(full)));
@@ -210,7 +210,7 @@ fn frame(code: &str, left: u32, period: u32, colour: bool, within: Option<usize>
         (true, 0..=5) => ("\u{1b}[31m", "\u{1b}[0m"),
         (true, _) => ("\u{1b}[32m", "\u{1b}[0m"),
     };
-    format!("\r{code}  {on}{bar}{off}  {told}\u{1b}[K")
+    format!("\r{code}  {on}{bar}{off}  {time_left}\u{1b}[K")
 }
 
 #[async_trait]

@@ -117,8 +117,8 @@ impl Show<'_> {
         // Its notes are for a vault that stays.
         let ran = self.stage.command(words).stdin(Stdio::null()).output().map_err(|cause| broken(&cause))?;
         if !ran.status.success() {
-            let told = String::from_utf8_lossy(&ran.stderr);
-            return Err(broken(&format_args!("`{command}` failed: {}", told.trim_end())));
+            let errors = String::from_utf8_lossy(&ran.stderr);
+            return Err(broken(&format_args!("`{command}` failed: {}", errors.trim_end())));
         }
         let output = String::from_utf8_lossy(&ran.stdout).into_owned();
         for line in output.lines() {

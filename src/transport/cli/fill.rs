@@ -58,11 +58,11 @@ pub(super) async fn fill(args: FillArgs, session: &mut Session) -> Result<Ending
         seat_id: seat::id_for_use(session, args.seat).await?,
         purpose: args.purpose,
     };
-    let told = stop_signal()?;
+    let stopped = stop_signal()?;
     let filled = tokio::select! {
         // Listen for an interruption before anything is reserved.
         biased;
-        () = told => return Err(Failure::Interrupted),
+        () = stopped => return Err(Failure::Interrupted),
         filled = session.service.perform_for(&session.caller, request, &()) => filled,
     };
     if let Err(Refusal::WhichPage { candidates, .. }) = &filled {
@@ -72,7 +72,7 @@ pub(super) async fn fill(args: FillArgs, session: &mut Session) -> Result<Ending
     }
     let filled = filled?;
     let (what, left) = (if filled.submitted { "submitted to" } else { "typed into" }, filled.expires_in);
-    let told = format!("{what} {}  {left} s left", filled.origin);
-    session.console.answer(&FillResponse::from(filled), |console| console.line(&told))?;
+    let line = format!("{what} {}  {left} s left", filled.origin);
+    session.console.answer(&FillResponse::from(filled), |console| console.line(&line))?;
     Ok(Ending::Done)
 }

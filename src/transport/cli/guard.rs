@@ -82,13 +82,13 @@ async fn show(output: Option<PathBuf>, new: bool, session: &mut Session) -> Resu
 }
 
 async fn serve(listen: SocketAddr, roots: &[PathBuf], session: &mut Session) -> Result<Ending, Failure> {
-    let told = stop_signal()?;
+    let stopped = stop_signal()?;
     let guard = Guard::listen(session.service.clone(), session.caller.clone(), listen, roots).await?;
     session.console.note(&format!("guarding on http://{}", guard.address()));
     if !guard.has_certificate().await? {
         session.console.note("No browser trusts it yet, so decoys stay as they are: run `countersign guard ca` first.");
     }
-    guard.serve(told).await;
+    guard.serve(stopped).await;
     Ok(Ending::Done)
 }
 

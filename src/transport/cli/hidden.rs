@@ -23,12 +23,12 @@ pub(super) struct Prompt {
 /// signal.
 pub(super) async fn ask(prompt: &str, ask: Ask) -> io::Result<Zeroizing<String>> {
     // From here on a signal no longer ends the process at once, which would leave the terminal hidden.
-    let told = stop_signal()?;
+    let stopped = stop_signal()?;
     let Prompt { hidden, read } = ask(prompt)?;
     let typed = tokio::task::spawn_blocking(read);
     let answer = tokio::select! {
         biased;
-        () = told => Err(io::ErrorKind::Interrupted.into()),
+        () = stopped => Err(io::ErrorKind::Interrupted.into()),
         typed = typed => typed.unwrap_or_else(|_| Err(io::Error::other("the question was given up"))),
     };
     drop(hidden);

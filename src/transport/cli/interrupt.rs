@@ -43,16 +43,16 @@ impl Drop for Listener {
 /// The system's, if it lets nobody listen.
 pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut signals = Signals::new()?;
-    let told = ends_in_order(async move { signals.next().await });
+    let stopped = ends_in_order(async move { signals.next().await });
     end_while_nobody_listens()?;
-    Ok(told)
+    Ok(stopped)
 }
 
 /// The same for a future that completes when the process is to stop for another reason.
-pub fn ends_in_order(told: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+pub fn ends_in_order(stopped: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
     let listener = Listener::new();
     async move {
-        told.await;
+        stopped.await;
         // From here on the process ends in order, which the thread must not cut short.
         std::mem::forget(listener);
     }

@@ -169,7 +169,7 @@ async fn enable(name: &str, session: &mut Session) -> Result<Ending, Failure> {
 
 /// Revokes a key, after a question.
 async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, Failure> {
-    let (id, told) = match (names::key_to_lose(session, name).await, name.trim().parse::<KeyId>()) {
+    let (id, described) = match (names::key_to_lose(session, name).await, name.trim().parse::<KeyId>()) {
         (Ok(key), _) if key.revoked_at.is_some() => (None, key.name.to_string()),
         (Ok(key), _) => (Some(key.id), format!("the key \"{}\" ({})", key.name, key.id)),
         // A damaged key is in no list, but can be named by its whole id.
@@ -181,7 +181,7 @@ async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, 
         session.console.answer(&answer, |console| console.line("already revoked"))?;
         return Ok(Ending::Done);
     };
-    session.console.confirm(&format!("Revoke {told}? Its callers are refused from now on."), yes.into())?;
+    session.console.confirm(&format!("Revoke {described}? Its callers are refused from now on."), yes.into())?;
     session.perform(RevokeKey { id }).await?;
     session.console.answer(&answer, |console| console.line("revoked"))?;
     Ok(Ending::Done)

@@ -45,8 +45,8 @@ pub(super) async fn show(session: &mut Session) -> Result<Ending, Failure> {
     let mut all: Vec<Shown> = secrets.into_iter().take(room).map(|secret| Shown { secret, code: None }).collect();
     let mut drawn = 0;
     // Listen before drawing: a person who sees the screen may interrupt it.
-    let told = stop_signal()?;
-    tokio::pin!(told);
+    let stopped = stop_signal()?;
+    tokio::pin!(stopped);
     loop {
         for shown in &mut all {
             shown.renew(session).await?;
@@ -58,7 +58,7 @@ pub(super) async fn show(session: &mut Session) -> Result<Ending, Failure> {
         let tick = Timestamp::from_seconds(now.seconds().saturating_add(1));
         tokio::select! {
             biased;
-            () = &mut told => return Ok(Ending::Done),
+            () = &mut stopped => return Ok(Ending::Done),
             () = tokio::time::sleep(now.until(tick)) => {}
         }
     }

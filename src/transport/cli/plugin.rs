@@ -150,8 +150,8 @@ async fn credential(request: Value, session: &mut Session) -> Result<Value, Fail
         (None, [only]) if only.below().is_none() => only.to_string(),
         (None, _) => return Err(Failure::invalid("say by --url which of the secret's origins is meant")),
         (Some(url), origins) => {
-            let said = origin_of(url).filter(|said| origins.iter().any(|origin| origin.covers(said)));
-            said.ok_or_else(|| Refusal::WrongOrigin(origins.to_vec()))?.to_string()
+            let wanted = origin_of(url).filter(|wanted| origins.iter().any(|origin| origin.covers(wanted)));
+            wanted.ok_or_else(|| Refusal::WrongOrigin(origins.to_vec()))?.to_string()
         }
     };
     let request = GetCode { single_use: true, max_wait: Seconds::new(CREDENTIAL_WAIT), ..GetCode::of(secret.id) };

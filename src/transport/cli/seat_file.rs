@@ -137,11 +137,11 @@ fn no_problems(sorted: &SortedSeats, places: &[String]) -> Result<(), Failure> {
     if sorted.problems.is_empty() {
         return Ok(());
     }
-    let told = sorted.problems.iter().map(|(index, problem)| {
+    let lines = sorted.problems.iter().map(|(index, problem)| {
         let place = places.get(*index).map(String::as_str).unwrap_or_default();
         format!("{place}: {problem}")
     });
-    Err(Failure::invalid(format!("nothing was added:\n  {}", told.collect::<Vec<_>>().join("\n  "))))
+    Err(Failure::invalid(format!("nothing was added:\n  {}", lines.collect::<Vec<_>>().join("\n  "))))
 }
 
 fn from_csv(text: &str) -> Result<Vec<Placed>, Failure> {

@@ -192,12 +192,14 @@ fn place_of(host: Host, folders: &Folders) -> Place {
 
 /// The text of a host's file, if there is one.
 fn read(file: &Path) -> Result<Option<String>, Failure> {
-    let told = |problem: &str| Failure::invalid(format!("{} {problem}; nothing was changed", shown_path(file)));
+    let refused = |problem: &str| Failure::invalid(format!("{} {problem}; nothing was changed", shown_path(file)));
     match fs::metadata(file) {
-        Ok(facts) if !facts.is_file() => Err(told("is no file")),
-        Ok(facts) if facts.len() > FILE_BYTES_MAX => Err(told("is too large")),
+        Ok(facts) if !facts.is_file() => Err(refused("is no file")),
+        Ok(facts) if facts.len() > FILE_BYTES_MAX => Err(refused("is too large")),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-        Ok(_) | Err(_) => fs::read_to_string(file).map(Some).map_err(|cause| told(&format!("can't be read: {cause}"))),
+        Ok(_) | Err(_) => {
+            fs::read_to_string(file).map(Some).map_err(|cause| refused(&format!("can't be read: {cause}")))
+        }
     }
 }
 

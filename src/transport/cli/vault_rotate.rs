@@ -133,18 +133,18 @@ async fn replace_root(yes: bool, session: &mut Session) -> Result<(), Failure> {
 
 /// Finishes the rotation, and shows how far it is.
 async fn finish(session: &mut Session) -> Result<Rotation, Failure> {
-    let (tell, mut told) = watch::channel(Resealed { done: 0, of: 0 });
-    let mut tell = |resealed| {
-        let _ = tell.send(resealed);
+    let (report, mut progress) = watch::channel(Resealed { done: 0, of: 0 });
+    let mut report = |resealed| {
+        let _ = report.send(resealed);
     };
-    let mut work = pin!(session.service.finish_rotation(Some(&session.caller), &mut tell));
+    let mut work = pin!(session.service.finish_rotation(Some(&session.caller), &mut report));
     let mut shown = Instant::now();
     loop {
         tokio::select! {
             biased;
             ended = &mut work => return Ok(ended?),
-            Ok(()) = told.changed() => {
-                let Resealed { done, of } = *told.borrow_and_update();
+            Ok(()) = progress.changed() => {
+                let Resealed { done, of } = *progress.borrow_and_update();
                 if shown.elapsed() >= TELLING {
                     shown = Instant::now();
                     session.console.note(&format!("{} of {of} records looked at", done.min(of)));

@@ -36,8 +36,8 @@ pub(super) async fn watched<T>(
     stage: impl Fn() -> Stage,
     work: impl Future<Output = T>,
 ) -> Result<T, Failure> {
-    let told = stop_signal()?;
-    tokio::pin!(told, work);
+    let stopped = stop_signal()?;
+    tokio::pin!(stopped, work);
     let shows = console.looks().notes.terminal && !console.is_json();
     let wide = console.notes_width().unwrap_or(WIDE).saturating_sub(1);
     let mut ticks = interval_at(Instant::now() + QUIET, TICK);
@@ -50,7 +50,7 @@ pub(super) async fn watched<T>(
         };
         tokio::select! {
             biased;
-            () = &mut told, if may_stop => break Err(Failure::Interrupted),
+            () = &mut stopped, if may_stop => break Err(Failure::Interrupted),
             done = &mut work => break Ok(done),
             _ = ticks.tick(), if shows => {
                 console.note_part(&format!("\r{}\u{1b}[K", cut(&line(what, &stage(), drawn), wide)));

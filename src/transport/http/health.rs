@@ -168,8 +168,8 @@ async fn admit(visit: &Visit<'_>, scope: Option<Scope>) -> Result<(), Problem> {
 async fn version(visit: Visit<'_>) -> Result<Response, Problem> {
     admit(&visit, None).await?;
     let vault_format = visit.app.service.vault_format();
-    let told = VersionResponse { status: OK, version: env!("CARGO_PKG_VERSION"), vault_format };
-    Ok(with_json(StatusCode::OK, serde_json::to_vec(&told).unwrap_or_default()))
+    let answer = VersionResponse { status: OK, version: env!("CARGO_PKG_VERSION"), vault_format };
+    Ok(with_json(StatusCode::OK, serde_json::to_vec(&answer).unwrap_or_default()))
 }
 
 async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
@@ -206,14 +206,14 @@ impl App {
 
     /// Starts a check, for the current requests and those of the next moments.
     fn check_health(&self) -> Receiver<Option<Health>> {
-        let (tell, told) = channel(None);
+        let (report, reported) = channel(None);
         let (service, kept) = (self.service.clone(), LastHealth(Arc::clone(&self.last_health.0)));
         tokio::spawn(async move {
             let health = service.health().await;
             kept.lock().last = Some((Instant::now(), health));
-            let _ = tell.send(Some(health));
+            let _ = report.send(Some(health));
         });
-        told
+        reported
     }
 }
 

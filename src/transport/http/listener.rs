@@ -37,7 +37,7 @@ const REST: Duration = Duration::from_millis(100);
 /// How long to pause after a connection was told to close.
 const LEAVING: Duration = Duration::from_millis(1);
 /// The shortest interval between log lines about missing room: a client that takes all room must not fill the log as well.
-const TOLD_EVERY: Duration = Duration::from_mins(1);
+const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 /// Everything needed to serve connections.
 pub(super) struct Listener {
@@ -69,7 +69,7 @@ pub(super) struct Ends {
 /// A frequent event that is logged at intervals.
 #[derive(Default)]
 struct Seldom {
-    told: Option<Instant>,
+    last_warning: Option<Instant>,
     since: u64,
 }
 
@@ -77,10 +77,10 @@ impl Seldom {
     /// The number of events since the last log line, if another one is due.
     fn due(&mut self) -> Option<u64> {
         self.since += 1;
-        if self.told.is_some_and(|at| at.elapsed() < TOLD_EVERY) {
+        if self.last_warning.is_some_and(|at| at.elapsed() < WARNING_PAUSE) {
             return None;
         }
-        self.told = Some(Instant::now());
+        self.last_warning = Some(Instant::now());
         Some(std::mem::take(&mut self.since))
     }
 }

@@ -84,8 +84,8 @@ pub(super) fn limits_of(limits: Limits) -> SessionLimits {
 fn used_of(params: &InitializeRequestParams) -> InitializeRequestParams {
     let mut capabilities = ClientCapabilities::default();
     capabilities.elicitation.clone_from(&params.capabilities.elicitation);
-    let said = |text: &str| Claim::of(text).as_str().to_owned();
-    let client = Implementation::new(said(&params.client_info.name), said(&params.client_info.version));
+    let claimed = |text: &str| Claim::of(text).as_str().to_owned();
+    let client = Implementation::new(claimed(&params.client_info.name), claimed(&params.client_info.version));
     InitializeRequestParams::new(capabilities, client).with_protocol_version(params.protocol_version.clone())
 }
 

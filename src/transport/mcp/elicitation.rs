@@ -180,7 +180,7 @@ async fn tell_the_end(service: Service, id: EnrolmentId, peer: Peer<RoleServer>)
         return;
     }
     let params = serde_json::json!({"elicitationId": id.to_string()});
-    let told = CustomNotification::new(COMPLETE, Some(params));
+    let complete = CustomNotification::new(COMPLETE, Some(params));
     // A client that is gone shows no link.
-    let _ = peer.send_notification(ServerNotification::CustomNotification(told)).await;
+    let _ = peer.send_notification(ServerNotification::CustomNotification(complete)).await;
 }

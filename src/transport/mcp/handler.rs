@@ -70,15 +70,16 @@ struct Shared {
 
 impl Shared {
     /// The stored claim for what a client says about itself.
-    fn client(&self, said: &Implementation) -> Client {
+    fn client(&self, implementation: &Implementation) -> Client {
         let mut last = self.last_client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, client)) = last.as_ref()
-            && (&known.name, &known.version) == (&said.name, &said.version)
+            && (&known.name, &known.version) == (&implementation.name, &implementation.version)
         {
             return client.clone();
         }
-        let client = Client { name: Claim::of(&said.name), version: Claim::of(&said.version), trace: None };
-        *last = Some((said.clone(), client.clone()));
+        let client =
+            Client { name: Claim::of(&implementation.name), version: Claim::of(&implementation.version), trace: None };
+        *last = Some((implementation.clone(), client.clone()));
         client
     }
 }
@@ -138,7 +139,7 @@ impl McpServer {
         // Take the client from the request, or else from the handshake; the context's method would copy the whole
         // handshake for every call.
         let client = match context.meta.client_info() {
-            Some(said) => Some(self.shared.client(&said)),
+            Some(implementation) => Some(self.shared.client(&implementation)),
             None => context.peer.peer_info().map(|info| self.shared.client(&info.client_info)),
         };
         // What the message says of its trace goes before what the request that carries it says.
@@ -354,7 +355,7 @@ async fn abandoned(context: &RequestContext<RoleServer>) {
     let end = parts.and_then(|parts| parts.extensions.get::<SessionEnd>());
     let ended = async {
         match end {
-            Some(SessionEnd(told)) => told.cancelled().await,
+            Some(SessionEnd(session_end)) => session_end.cancelled().await,
             None => pending().await,
         }
     };

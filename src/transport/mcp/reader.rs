@@ -120,9 +120,9 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                 }
             }
             _ if !self.requests.have_begun() => return Ok(None),
-            ClientJsonRpcMessage::Notification(said) => {
+            ClientJsonRpcMessage::Notification(notification) => {
                 // A cancelled request gets no answer.
-                if let ClientNotification::CancelledNotification(cancelled) = &said.notification
+                if let ClientNotification::CancelledNotification(cancelled) = &notification.notification
                     && let Some(id) = &cancelled.params.request_id
                 {
                     self.traffic.send_modify(|traffic| {

@@ -188,13 +188,13 @@ fn named(registration: &mut Registration, uri: &str, console: &mut Console) -> R
         let checked = text.map(|text| ShownText::parse(&text)).transpose();
         checked.map_err(|problem| Refusal::invalid(field, problem.to_string()))
     };
-    let mut said = Names {
+    let mut given = Names {
         label: typed("label", registration.label.take())?,
         issuer: typed("issuer", registration.issuer.take())?,
     };
-    let mut read = OtpAuth::parse_meant(uri, said.clone());
+    let mut read = OtpAuth::parse_meant(uri, given.clone());
     let lacks_name = match &read {
-        Ok((read, _)) if said.label.is_none() && read.seed.is_in(read.label.as_str()) => {
+        Ok((read, _)) if given.label.is_none() && read.seed.is_in(read.label.as_str()) => {
             console.note("The link's label holds the key, and every list shows labels; it needs another one.");
             true
         }
@@ -202,8 +202,8 @@ fn named(registration: &mut Registration, uri: &str, console: &mut Console) -> R
         Err(problem) => *problem == OtpAuthError::NoName,
     };
     if lacks_name {
-        said.label = typed("label", Some(ask_label(console)?))?;
-        read = OtpAuth::parse_meant(uri, said);
+        given.label = typed("label", Some(ask_label(console)?))?;
+        read = OtpAuth::parse_meant(uri, given);
     }
     let (read, repaired) = read.map_err(|problem| Refusal::invalid("uri", problem.to_string()))?;
     for repair in repaired {

@@ -33,13 +33,13 @@ pub(super) async fn ask_for(
     let same: Vec<&TotpSecret> = there.iter().filter(is_same).collect();
     let ids = same.iter().map(|secret| secret.id).collect();
     let Some(first) = same.first() else { return Ok(ids) };
-    let told = super::view::name(first);
+    let present = super::view::name(first);
     if !session.console.can_ask() {
         return Err(Failure::invalid(format!(
-            "{told} is there already; with --allow-duplicate there is another of this issuer and label"
+            "{present} is there already; with --allow-duplicate there is another of this issuer and label"
         )));
     }
-    let question = format!("{told} is there already. Have another of this issuer and label?");
+    let question = format!("{present} is there already. Have another of this issuer and label?");
     session.console.confirm(&question, false.into()).map(|()| ids)
 }
 

@@ -89,8 +89,8 @@ async fn on_page(args: EnrollArgs, session: &mut Session) -> Result<Ending, Fail
     let page = LocalPage::default();
     session.service.offer_enrolments(Arc::new(page.clone()));
     let ask = EnrollSecret { label: args.label, issuer: args.issuer, ..EnrollSecret::default() };
-    let told = stop_signal()?;
-    tokio::pin!(told);
+    let stopped = stop_signal()?;
+    tokio::pin!(stopped);
     let mut enrolled = session.perform(ask).await?;
     if let Enrolled::Pending { id, url, words, proof, .. } = &enrolled {
         session
@@ -105,7 +105,7 @@ async fn on_page(args: EnrollArgs, session: &mut Session) -> Result<Ending, Fail
         let again = session.perform(EnrollSecret { enrollment_id: Some(id), ..EnrollSecret::default() });
         enrolled = tokio::select! {
             biased;
-            () = &mut told => {
+            () = &mut stopped => {
                 // Nobody can open its page any more, and only so many may be open.
                 session.perform(EndEnrolment { id, declined: false }).await?;
                 return Err(Failure::Interrupted);

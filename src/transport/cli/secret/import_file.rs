@@ -146,8 +146,8 @@ mod tests {
         let (name, bytes) = ("aegis.json".to_owned(), Zeroizing::new(b"{}".to_vec()));
         let children = Children::of(folder.join(script));
         let file = File { name, bytes, args: &args, key: None, children: &children };
-        let told = file.contents(&mut console).await;
-        told.map_or_else(|failure| failure.to_string(), |contents| format!("{} entries", contents.entries.len()))
+        let outcome = file.contents(&mut console).await;
+        outcome.map_or_else(|failure| failure.to_string(), |contents| format!("{} entries", contents.entries.len()))
     }
 
     #[tokio::test]

@@ -285,11 +285,11 @@ pub(super) fn sum(report: &Report, console: &mut Console) {
 /// The error if entries would be skipped and nobody can be asked.
 pub(super) fn refusal(report: &Report) -> Failure {
     let Counts { entries, added, present, skipped } = report.counts;
-    let told: Vec<String> =
+    let lines: Vec<String> =
         report.remarks.iter().filter(|remark| remark.kind == Kind::Skipped).map(Remark::line).collect();
     Failure::invalid(format!(
         "nothing was stored:\n  {}\n{added} would be added, {present} present, {skipped} skipped: {}; --yes stores what would be added",
-        told.join("\n  "),
+        lines.join("\n  "),
         entries_of(entries),
     ))
 }

@@ -97,10 +97,10 @@ fn listed(links: &[Zeroizing<String>]) -> Table {
         table.row(match OtpAuth::parse_meant(link, Names::default()) {
             Ok((read, _)) => {
                 // A key may stand where a name belongs.
-                let told = |name: &ShownText| {
+                let shown = |name: &ShownText| {
                     if read.seed.is_in(name.as_str()) { MASK.to_owned() } else { with_seeds_masked(name.as_str()) }
                 };
-                vec![read.issuer.as_ref().map(told).unwrap_or_default(), told(&read.label)]
+                vec![read.issuer.as_ref().map(shown).unwrap_or_default(), shown(&read.label)]
             }
             Err(problem) => vec![String::new(), format!("(can't be stored: {problem})")],
         });

@@ -179,9 +179,9 @@ pub(super) fn entry(service: &Service, proven: &Proven, problem: Option<&Problem
         }
         _ => (proposed(&view.proposal.label), proposed(&view.proposal.issuer)),
     };
-    let told = problem.map(|problem| alert(&Html::default().text(problem.text))).unwrap_or_default();
+    let problem_alert = problem.map(|problem| alert(&Html::default().text(problem.text))).unwrap_or_default();
     let left = service.now().until(view.expires_at).as_secs().div_ceil(60);
-    let body = told
+    let body = problem_alert
         .add(&about(view))
         .add(&picture_form(proven))
         .put("<form method=\"post\" autocomplete=\"off\" id=\"typed\">\n<h2>Or with its key</h2>\n")

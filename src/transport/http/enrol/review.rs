@@ -67,8 +67,8 @@ pub(super) fn page(proven: &Proven, review: &Review, feedback: Feedback<'_>) -> 
     layout("Is this right?", &body)
 }
 
-fn checked(told: &Feedback<'_>) -> Html {
-    match told {
+fn checked(feedback: &Feedback<'_>) -> Html {
+    match feedback {
         Feedback::Nothing | Feedback::Names(_) => Html::default(),
         Feedback::Code(true) => done(&Html::of("That code is right.")),
         Feedback::Code(false) => alert(&Html::of(
@@ -87,7 +87,7 @@ fn warnings(review: &Review) -> Html {
     let there = review
         .repaired
         .iter()
-        .fold(there, |told, repair| told.add(&alert(&Html::default().text(repair.description()))));
+        .fold(there, |html, repair| html.add(&alert(&Html::default().text(repair.description()))));
     let (Some(wanted), Some(issuer)) = (&review.other_wanted, &review.metadata.issuer) else { return there };
     let other = Html::of("The agent asks for a secret of ").text(wanted.as_str()).put(", and this one is of ");
     there.add(&alert(&other.text(issuer.as_str()).put(". Add it only if you know why.")))
