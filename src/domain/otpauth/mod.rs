@@ -160,7 +160,7 @@ impl OtpAuth {
         Self::read(uri, Reading::Strict, Names::default()).map(|(read, _)| read)
     }
 
-    /// Reads a URI from a person's file or picture leniently, and returns what was repaired. Names in `said` override
+    /// Reads a URI from a person's file or picture leniently, and returns what was repaired. Names in `given` override
     /// the URI's.
     ///
     /// # Errors
