@@ -1,7 +1,7 @@
 //! Protocols: they turn bytes into calls of operations, and answers into bytes.
 //!
-//! Never here: a decision about permissions, a store, a key, or the clock. Each operation declares its own arguments
-//! and answers.
+//! This module decides nothing about permissions, and has no store, key or clock. Each operation declares its own
+//! arguments and answers.
 
 pub mod cli;
 mod error;
@@ -19,7 +19,7 @@ mod trace;
 
 pub use error::ErrorBody;
 
-/// Reads a line of standard input as a fuzzer has it.
+/// Parses a line of standard input from a fuzzer.
 #[cfg(fuzzing)]
 pub fn fuzz_line(bytes: &[u8]) {
     mcp::fuzz_line(bytes);

@@ -24,7 +24,7 @@ impl Owner {
         AuditEntry { account: Some(account), seat, ..AuditEntry::by(actor, action, at) }
     }
 
-    /// The same as other nodes know it.
+    /// The owner in the form that other nodes know.
     pub(in crate::transport) const fn of_session(self) -> SessionOwner {
         let Self(account, actor, seat) = self;
         SessionOwner { account, actor, seat }

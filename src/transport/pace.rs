@@ -10,7 +10,7 @@ use crate::operations::{Pace, Refusal, Service};
 pub(in crate::transport) struct CallPace {
     pace: Arc<Pace>,
     caller: [u8; 32],
-    /// A call that was counted together with the authentication, which saves a trip to a server.
+    /// A call that was counted together with the authentication, which saves a round trip to a server.
     ahead: Arc<Mutex<Option<Result<(), Refusal>>>>,
 }
 

@@ -17,19 +17,19 @@ pub(super) enum NoText {
     /// There is no picture, no code, or none that can be read.
     #[error(transparent)]
     Unread(#[from] Unread),
-    /// Reading it takes too much.
+    /// Reading the picture exceeds its limits.
     #[error("the picture can't be read within its limits; cut the QR code out, and take nothing else along")]
     Limits,
-    /// The same of a WebP, whose colours take more than those of other formats.
+    /// The same for a WebP, whose colours take more than those of other formats.
     #[error("the picture can't be read within its limits; save it as PNG or JPEG, or cut the QR code out")]
     LimitsOfWebp,
-    /// The child did not begin, or made no sense.
+    /// The child process could not be run, or its answer is invalid.
     #[error("the picture can't be read: {0}")]
     Child(#[source] ChildError),
 }
 
 impl NoText {
-    /// The stable word for it.
+    /// The stable error code.
     pub(super) const fn code(&self) -> ErrorCode {
         match self {
             Self::Unread(_) | Self::Limits | Self::LimitsOfWebp => ErrorCode::InvalidArgument,
@@ -40,7 +40,7 @@ impl NoText {
     }
 }
 
-/// Reads the texts of the QR codes in a picture's file, after at most such a wait for its turn.
+/// Reads the texts of the QR codes in a picture's file, after waiting at most `wait` for its turn.
 pub(super) async fn texts(file: &[u8], children: &Children, wait: Duration) -> Result<Vec<Zeroizing<String>>, NoText> {
     let read: Result<Vec<Zeroizing<String>>, Unread> =
         children.run_after(wait, Job::Picture, &[file]).await.map_err(|cause| match cause {
@@ -54,8 +54,8 @@ pub(super) async fn texts(file: &[u8], children: &Children, wait: Duration) -> R
     Ok(read?)
 }
 
-/// The texts that are links of an authenticator app, and not a web page's address or the like. Where there is none, a
-/// registration for push messages, which nobody but its own app can use, so that its reader says so.
+/// The texts that are links of an authenticator app, and not a web page's address or the like. If there is none, the
+/// registrations for push messages, which only their own app can use, so that the caller reports that.
 pub(super) fn links(mut texts: Vec<Zeroizing<String>>) -> Vec<Zeroizing<String>> {
     let is_ours = |text: &str| text.trim_start().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("otpauth"));
     let have = texts.iter().any(|text| is_ours(text));

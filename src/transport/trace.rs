@@ -1,4 +1,4 @@
-//! The trace that a request belongs to, as its headers say.
+//! The trace that a request belongs to, from its headers.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -1,4 +1,4 @@
-//! In the place of HTTP in a build without the feature `serve`: nothing listens, so an enrolment has no page.
+//! Stands in for HTTP in a build without the feature `serve`: nothing listens, so an enrolment has no page.
 
 use std::future::{Ready, ready};
 
@@ -17,7 +17,7 @@ use crate::{
 pub struct LocalPage(());
 
 impl LocalPage {
-    /// Ends nothing.
+    /// Does nothing, since nothing is served.
     pub fn end(self) -> Ready<()> {
         ready(())
     }

@@ -38,7 +38,7 @@ pub(super) enum Problem {
     Accept,
     /// The body is not a message of MCP, or lacks something. This is the error in JSON-RPC's format.
     Message(Vec<u8>),
-    /// rmcp refuses it, with this status and error.
+    /// rmcp refused the request, with this status and error.
     Mcp(StatusCode, Vec<u8>),
 }
 
@@ -205,11 +205,12 @@ pub(super) fn with_json(status: StatusCode, body: impl Into<Body>) -> Response {
     response
 }
 
-/// Adds the headers of every answer: no caching of what does not allow it itself, no type sniffing, no embedding in pages.
+/// Adds the headers of every answer: no caching unless the answer allows it itself, no type sniffing, no embedding in
+/// pages.
 pub(super) fn protect(headers: &mut HeaderMap, hsts: bool) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // A page with forms says more: browsers tell no origin with a form of a page that has no referrer at all.
+    // A page with forms sets a policy of its own: with `no-referrer`, browsers send its forms with `Origin: null`.
     headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
     headers.insert(CORP, HeaderValue::from_static("same-origin"));
     if hsts {

@@ -68,7 +68,7 @@ pub(super) struct Auth {
     behind_proxy: bool,
     failures: Option<Pace>,
     calls: Option<Arc<Pace>>,
-    /// MCP messages of any kind, ten for each call: tools count their calls themselves.
+    /// The limit on MCP messages of any kind, at least ten for each call: tools count their calls themselves.
     messages: Option<Pace>,
     oauth: Option<OAuth>,
 }
@@ -103,7 +103,8 @@ impl Auth {
         self.authenticated(service, offered, self.source(headers, peer)).await
     }
 
-    /// Authenticates a request and counts it. On a server both go at the same time, so a limit costs no trip of its own.
+    /// Authenticates a request and counts it. If the store counts, both queries run at the same time, so a limit costs
+    /// no round trip of its own.
     pub(super) async fn counted_caller(
         &self,
         service: &Service,
@@ -165,7 +166,7 @@ impl Auth {
         headers: &HeaderMap,
         peer: Option<Peer>,
     ) -> Option<Owner> {
-        // By a wrong clock, no row is written.
+        // While the clock is wrong, no row is written.
         if matches!(Self::is_tried(headers), Tried::Nothing) || service.check_clock().is_err() {
             return None;
         }
@@ -180,7 +181,8 @@ impl Auth {
         if tried { Tried::Something } else { Tried::Nothing }
     }
 
-    /// The `WWW-Authenticate` value for a refused caller; with an identity provider, it says where to find it.
+    /// The `WWW-Authenticate` value for a refused caller; with an identity provider, it names the place where callers
+    /// can log in.
     pub(super) fn challenge(&self, refusal: &Refusal, tried: Tried) -> Option<HeaderValue> {
         let text = match (refusal, &self.oauth) {
             (Refusal::Unauthenticated, oauth) => {

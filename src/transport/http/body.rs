@@ -42,17 +42,17 @@ pub(super) enum Arriving {
 }
 
 impl Arriving {
-    /// For a body that is not read.
+    /// An empty body, for a request whose body is not read.
     pub(super) const fn nothing() -> Self {
         Self::Whole(Ok(Bytes::new()))
     }
 
-    /// Whether it has arrived and holds a text.
+    /// Whether the body has arrived and contains `text`.
     pub(super) fn says(&self, text: &str) -> bool {
         matches!(self, Self::Whole(Ok(read)) if read.windows(text.len()).any(|window| window == text.as_bytes()))
     }
 
-    /// Whether the headers declare it to be JSON. An operation may also be sent no body at all.
+    /// Whether the headers declare the body to be JSON. A request for an operation may also have no body.
     pub(super) fn is_json(&self, headers: &HeaderMap, route: &Route) -> bool {
         let nothing = || matches!(self, Self::Whole(Ok(read)) if read.is_empty());
         says_json(headers) || matches!(route.run, Run::Operation(_)) && nothing()
@@ -90,8 +90,8 @@ async fn bytes(announced: Option<u64>, body: Body, wait: Duration) -> Result<Byt
 
 const TWICE: &str = "names a field twice";
 
-/// Refuses JSON in which an object has a field twice, or that is nested too deeply. The reader of the message refuses
-/// invalid JSON; here that is `null`.
+/// Refuses JSON in which an object has a field twice, or that is nested too deeply. Invalid JSON becomes `null` here;
+/// the reader of the message refuses it.
 pub(super) fn flawless(bytes: &[u8]) -> Result<Value, Refusal> {
     match serde_json::from_slice(bytes) {
         Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
@@ -103,7 +103,7 @@ pub(super) fn flawless(bytes: &[u8]) -> Result<Value, Refusal> {
     }
 }
 
-/// Reads a JSON object; no body is an empty one. The reader of the arguments checks their nesting.
+/// Reads a JSON object; an empty body counts as an empty object. The reader of the arguments checks their nesting.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
     if bytes.is_empty() {
         return Ok(Map::new());

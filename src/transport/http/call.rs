@@ -1,4 +1,4 @@
-//! Reading the body, as in every route that needs a credential.
+//! Reads the body of a request, in every route that needs a credential.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};

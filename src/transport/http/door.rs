@@ -61,7 +61,7 @@ pub(super) struct App {
     pub(super) behind_proxy: bool,
     /// The header in which a proxy names the user whom it has signed in.
     pub(super) user_header: Option<HeaderName>,
-    /// What reads the pictures that people send to the page.
+    /// The reader of the pictures that people send to the page.
     pub(super) pictures: Pictures,
     pub(super) page: Arc<ServerPage>,
     pub(super) mcp: Mcp,
@@ -167,7 +167,8 @@ impl App {
             if routes.first().is_some_and(|first| health::is_one(first)) { HostRule::Any } else { HostRule::Ours };
         let is_page = routes.first().is_some_and(|first| matches!(first.run, Run::Page(_)));
         let entry = match self.guard.admit(&method, &parts.uri, &parts.headers, wanted) {
-            // Pages of allowed origins call for their users; they don't read or send forms that are for people.
+            // Pages of allowed origins call operations for their users; they don't read or send forms that are for
+            // people.
             Ok(entry) if is_page && entry.origin.is_some() => Err(Turned::ForeignOrigin),
             other => other,
         };
@@ -238,8 +239,8 @@ impl App {
             Run::Carrier(_) | Run::Operation(_) => {}
         }
         let is_post = parts.method == Method::POST;
-        // Wait for the body first, so that rights are read after it has arrived. Strangers get their answer without a
-        // long wait for their body.
+        // Wait for the body first, so that rights are read after it has arrived. Clients without a valid credential get
+        // their answer without a long wait for their body.
         let body =
             if is_post { Arriving::of(&parts.headers, body, self.limits.body_wait).await } else { Arriving::nothing() };
         let counts = match route.run {
@@ -262,7 +263,7 @@ impl App {
         }
     }
 
-    /// Authenticates the caller, and takes the request's part of its share of connections.
+    /// Authenticates the caller, and takes a place for the request in the caller's share of connections.
     async fn admit(
         &self,
         route: &Route,

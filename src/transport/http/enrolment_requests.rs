@@ -1,8 +1,9 @@
-//! What this server asks clients within a session over Streamable HTTP: to show the link of an enrolment. The answer comes in a
-//! request of its own, which a balancer may give to another node than the one whose call waits for it.
+//! Requests that this server sends to clients within a session over Streamable HTTP: to show the link of an enrolment.
+//! The answer arrives in a request of its own, which a load balancer may send to another node than the one whose call
+//! waits for it.
 //!
-//! So such a question has the id of its enrolment. By it any node knows what a refusal is about and ends that in the vault, where
-//! the waiting call finds it. rmcp's ids would not do: every node counts from 0.
+//! So such a request has the id of its enrolment. By it any node finds the enrolment that a client refuses, and ends it
+//! in the vault, where the waiting call finds that. rmcp's ids are not enough: every node counts from 0.
 
 use std::{
     collections::HashMap,
@@ -26,12 +27,12 @@ use crate::{
     transport::{mcp::refusal_in, owner::Owner, pace::CallPace},
 };
 
-/// The questions of one node's copy of a session, with rmcp's ids.
+/// The pending requests of one node's copy of a session, with rmcp's ids.
 #[derive(Default)]
 pub(super) struct EnrolmentRequests(Mutex<HashMap<EnrolmentId, RequestId>>);
 
 impl EnrolmentRequests {
-    /// An event as its client gets it.
+    /// The event as its client gets it: a request to show a link has the id of its enrolment.
     pub(super) fn named(&self, mut event: ServerSseMessage) -> ServerSseMessage {
         let Some(id) = event.message.as_deref().and_then(enrolment_in) else { return event };
         event.message = event.message.map(|message| {
@@ -45,7 +46,7 @@ impl EnrolmentRequests {
         event
     }
 
-    /// A message as rmcp expects it.
+    /// The message as rmcp expects it: an answer to such a request has rmcp's id again.
     pub(super) fn answered(&self, mut message: ClientJsonRpcMessage) -> ClientJsonRpcMessage {
         let id = match &mut message {
             ClientJsonRpcMessage::Response(answer) => Some(&mut answer.id),
@@ -62,7 +63,7 @@ impl EnrolmentRequests {
         message
     }
 
-    /// Whether an answer to this is awaited.
+    /// Whether a request for this enrolment is pending.
     pub(super) fn has(&self, id: EnrolmentId) -> bool {
         self.lock().contains_key(&id)
     }
@@ -72,7 +73,7 @@ impl EnrolmentRequests {
     }
 }
 
-/// The enrolment whose link a message asks to show.
+/// The enrolment whose link a message asks the client to show.
 fn enrolment_in(message: &ServerJsonRpcMessage) -> Option<EnrolmentId> {
     let ServerJsonRpcMessage::Request(asked) = message else { return None };
     let ServerRequest::ElicitRequest(asked) = &asked.request else { return None };
@@ -82,10 +83,11 @@ fn enrolment_in(message: &ServerJsonRpcMessage) -> Option<EnrolmentId> {
     }
 }
 
-/// Takes an answer to what another node asked in a session of this caller, which other nodes know. `None`: it is no such answer.
+/// Handles an answer to a request that another node sent in a session of this caller, which other nodes know. Returns
+/// `None` if the message is no such answer.
 ///
-/// The id is the client's word, but it ends only what the caller may end: their own enrolment. One who agrees, or can't show
-/// links, changes nothing: the call goes on to wait for the page.
+/// The id comes from the client, but it ends only an enrolment that the caller may end: their own. An answer that
+/// agrees, or that can't show links, changes nothing: the call continues to wait for the page.
 pub(super) async fn taken(
     app: &App,
     caller: &Principal,
@@ -109,7 +111,8 @@ pub(super) async fn taken(
         Err(refusal) => Err(app.service.refuse_arguments(caller, &EndEnrolment::SPEC, refusal).await),
     };
     Some(match ended {
-        // An answer to nothing is nothing to a client, and 404 would tell it that its session has ended.
+        // An answer for an unknown enrolment is no error for a client, and to it 404 would mean that its session has
+        // ended.
         Err(refusal) if refusal.code() != ErrorCode::NotFound => Err(Problem::Own(refusal)),
         Ok(()) | Err(_) => Ok(accepted()),
     })

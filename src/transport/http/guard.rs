@@ -14,9 +14,10 @@ use http::{
 
 use super::{enrol::CALLBACK, settings::HttpSettings};
 
-/// Bytes of a request's path and query. Our longest one, with a purpose of 128 characters, is much shorter.
+/// The most bytes of a request's path and query. The longest one of this API, with a purpose of 128 characters, is much
+/// shorter.
 pub(super) const URI_BYTES_MAX: usize = 2048;
-/// The same of an identity provider's answer: some write a whole token into the code.
+/// The same limit for an identity provider's answer: some providers write a whole token into the code.
 const ANSWER_BYTES_MAX: usize = 8192;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -44,9 +45,9 @@ pub(super) enum Turned {
     ForeignOrigin,
     /// Several `Origin`s.
     ManyOrigins,
-    /// The browser says that another site caused the request.
+    /// The browser reports that another site caused the request.
     CrossSite,
-    /// The body has a content coding, and none is supported.
+    /// The body has a `Transfer-Encoding` other than `chunked`, or several.
     Coding,
     /// The URI is too long.
     LongUri,
@@ -158,7 +159,7 @@ impl Guard {
     }
 }
 
-/// Any single `Host`.
+/// The only `Host`, of any name; empty if there is none.
 fn any_host(headers: &HeaderMap) -> Result<&str, Turned> {
     let mut sent = headers.get_all(HOST).iter();
     match (sent.next(), sent.next()) {
@@ -167,8 +168,8 @@ fn any_host(headers: &HeaderMap) -> Result<&str, Turned> {
     }
 }
 
-/// Whether browsers, collectors of metrics or `curl` send this header. Proxies add headers of countless names, so any other
-/// may be theirs.
+/// Whether browsers, collectors of metrics or `curl` send this header. Proxies add headers of countless names, so any
+/// other header may come from a proxy.
 fn is_clients(name: &HeaderName) -> bool {
     const KNOWN: [&str; 23] = [
         "accept",

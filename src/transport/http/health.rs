@@ -25,7 +25,7 @@ use crate::{
     operations::{ErrorCode, Health, Refusal, answers::OK, output_schema},
 };
 
-/// How long a result about the vault is cached: a check costs a write, and anybody may ask.
+/// How long a result about the vault is cached: a check costs a write, and any client may request one.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a request waits for a check. A write may wait much longer for its turn, but by then the client has given
 /// up.
@@ -145,7 +145,7 @@ async fn ready(visit: Visit<'_>) -> Result<Response, Problem> {
     }
 }
 
-/// Lets in who asks from this machine, and callers who have a scope, if one is needed.
+/// Admits requests from this machine, and authenticated callers that have `scope`, if one is needed.
 async fn admit(visit: &Visit<'_>, scope: Option<Scope>) -> Result<(), Problem> {
     let app = visit.app;
     let here = !app.behind_proxy
@@ -188,8 +188,8 @@ async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
 }
 
 impl App {
-    /// Whether the vault can be written, as far as is known in time. Only one check runs at a time, however many
-    /// requests ask.
+    /// Whether the vault can be written; `NotReady` if a check takes longer than `ASKED_WAIT`. Only one check runs at a
+    /// time, however many requests ask.
     async fn health(&self) -> Health {
         let mut running = {
             let mut checks = self.last_health.lock();
@@ -204,7 +204,7 @@ impl App {
         found.ok().and_then(|found| *found.ok()?).unwrap_or(Health::NotReady)
     }
 
-    /// Starts a check, for the current requests and those of the next moments.
+    /// Starts a check, for the current requests and those within `FRESH` after it.
     fn check_health(&self) -> Receiver<Option<Health>> {
         let (report, reported) = channel(None);
         let (service, kept) = (self.service.clone(), LastHealth(Arc::clone(&self.last_health.0)));

@@ -1,7 +1,7 @@
-//! Programs that ask for a code by a webhook of theirs, signed with a key that both know: Skyvern's `totp_url`.
+//! Programs that request a code by a webhook of their own, signed with a shared key: Skyvern's `totp_url`.
 //!
-//! Skyvern signs the body alone, with HMAC-SHA256 under its API key, and asks again each ten seconds until it gets a code. An
-//! answer without a code is an empty one.
+//! Skyvern signs the body alone, with HMAC-SHA256 under its API key, and repeats the request every ten seconds until it
+//! gets a code. An answer without a code contains an empty one.
 
 use axum::{body::Body, response::Response};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -24,13 +24,13 @@ use crate::{
 const PATH: &str = "/hooks/skyvern/{secret_id}";
 const SIGNATURE: &str = "x-skyvern-signature";
 const TIMESTAMP: &str = "x-skyvern-timestamp";
-/// Seconds by which the time of a request may differ from ours.
+/// The most seconds by which a request's timestamp may differ from this server's time.
 const TIMESTAMP_SLACK: i64 = 300;
-/// Seconds that must be left of a code: a model's turn passes before it is typed.
+/// The seconds for which a code must still be valid: a model's turn passes before it is typed.
 const MIN_VALIDITY: u32 = 10;
-/// Seconds to wait for a code: Skyvern waits 30 for an answer.
+/// The most seconds to wait for a code: Skyvern waits 30 s for an answer.
 const MAX_WAIT: u32 = 20;
-/// Characters of an id that the audit log keeps.
+/// The most characters of an id that the audit log keeps.
 const ID_CHARS_MAX: usize = 40;
 
 pub(super) static ROUTES: [Route; 1] = [Route {
@@ -42,7 +42,7 @@ pub(super) static ROUTES: [Route; 1] = [Route {
     doc: None,
 }];
 
-/// The ids in a request, which are only claims.
+/// The ids in a request, which are not verified.
 #[derive(Default, Deserialize)]
 struct Claims {
     task_id: Option<String>,
@@ -54,7 +54,7 @@ struct Answer {
     verification_code: Revealed,
 }
 
-/// The answer that makes Skyvern ask again.
+/// The answer that makes Skyvern repeat its request.
 const NONE_YET: &str = r#"{"verification_code":""}"#;
 
 async fn code(visit: Visit<'_>, body: Body) -> Result<Response, Problem> {
@@ -91,7 +91,7 @@ async fn code(visit: Visit<'_>, body: Body) -> Result<Response, Problem> {
     Ok(with_json(StatusCode::OK, answer))
 }
 
-/// Whether the body was signed with the key that both know, and sent about now.
+/// Whether the body was signed with the shared key, and its timestamp is within `TIMESTAMP_SLACK` of `now`.
 fn is_signed(headers: &HeaderMap, body: &[u8], hook: &HookSettings, now: i64) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let sent_at = text(TIMESTAMP).and_then(|text| text.parse::<i64>().ok());

@@ -1,5 +1,5 @@
-//! HTTP+SSE on a vault that several nodes serve: a message that comes to another node than the one with its stream is sent
-//! there as a letter, for which that node looks while it has streams.
+//! HTTP+SSE on a vault that several nodes serve: a message that arrives at another node than the one with its stream is
+//! sent to that node as a letter. Each node polls for letters while it has streams.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
     transport::pace::CallPace,
 };
 
-/// How often a node looks for letters.
+/// The interval at which a node polls for letters.
 const LOOKED_FOR: Duration = Duration::from_millis(25);
 
 /// Queues the letters to this node until the server stops.
@@ -36,7 +36,7 @@ pub(super) async fn deliver_letters(app: &App, stop: CancellationToken) {
     while stop.run_until_cancelled(rounds.tick()).await.is_some() {
         if app.sse.streams() != 0 {
             let _in_order = app.sse.queueing.lock().await;
-            // If the store can't be read, they wait.
+            // If the store can't be read, the letters wait.
             let _ = app.sse.collect().await;
         }
     }
@@ -52,13 +52,13 @@ impl Sse {
         pace: Option<CallPace>,
     ) -> Result<Response, Problem> {
         let Some(node) = self.node else { return Err(NO_STREAM) };
-        // Refused here, where its sender learns of it.
+        // Refused here, so that the sender gets the refusal.
         let (parts, ()) = Request::new(()).into_parts();
         let message = read(bytes, parts, http::Extensions::new())?;
         if let (Some(pace), ClientJsonRpcMessage::Request(request)) = (pace, &*message)
             && request.request.method() == CallToolRequestMethod::VALUE
         {
-            // Counted where it came; it is not counted again.
+            // Counted on this node, where the message arrived; the other node does not count it again.
             pace.count(&self.service).await.map_err(Problem::Own)?;
         }
         let sent = self.service.send_letter((id, node), caller, bytes, &limits_of(self.limits)).await;
@@ -74,7 +74,7 @@ impl Sse {
             if full.contains(&letter.session) {
                 continue;
             }
-            // One for a stream that is gone is removed only.
+            // A letter for a stream that is gone is only removed.
             if let Some((id, messages)) = self.stream_of(&letter.session) {
                 match messages.try_reserve_owned() {
                     Ok(room) => queued.extend(self.opened(&id, &letter).await?.map(|message| (room, message))),
@@ -87,7 +87,7 @@ impl Sse {
             }
             taken.push(letter);
         }
-        // Removed first, so that none is delivered twice.
+        // The letters are removed first, so that none is delivered twice.
         if !taken.is_empty() && self.service.take_letters(&taken).await? {
             for (room, message) in queued {
                 room.send(message);
@@ -96,7 +96,7 @@ impl Sse {
         Ok(())
     }
 
-    /// The message in a letter. `None`: its sender may not call any more.
+    /// The message in a letter; `None` if its sender may not call any more.
     async fn opened(&self, id: &str, letter: &Letter) -> Result<Option<Posted>, Refusal> {
         let opened = self.service.open_letter(id, letter).await?;
         Ok(opened.and_then(|(caller, message)| {
@@ -105,7 +105,7 @@ impl Sse {
         }))
     }
 
-    /// Notes that the streams are open, and ends those that other nodes do not know any more.
+    /// Records that the streams are open, and ends those whose shared sessions have ended.
     pub(super) async fn refresh(&self, shared: &Shared) {
         let now = self.service.now();
         let used = self.known().into_iter().map(|id| (id, now)).collect();

@@ -1,7 +1,7 @@
 //! Connections: accepts them within limits, speaks HTTP/1.1, and lets them finish when the server stops.
 //!
-//! Our own loop instead of `axum::serve`, which has no limits and leaves Nagle's algorithm on: an answer in several
-//! small pieces, like an SSE stream, would wait 40 ms for each acknowledgement.
+//! It has its own loop instead of `axum::serve`, which has no limits and leaves Nagle's algorithm on: an answer in
+//! several small pieces, like an SSE stream, would wait 40 ms for each acknowledgement.
 
 use std::{
     convert::Infallible,
@@ -34,7 +34,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// How long to pause when the system has no more sockets.
 const REST: Duration = Duration::from_millis(100);
-/// How long to pause after a connection was told to close.
+/// How long to pause after a connection was asked to close.
 const LEAVING: Duration = Duration::from_millis(1);
 /// The shortest interval between log lines about missing room: a client that takes all room must not fill the log as well.
 const WARNING_PAUSE: Duration = Duration::from_mins(1);
@@ -46,7 +46,7 @@ pub(super) struct Listener {
     pub(super) peers: Arc<Peers>,
     pub(super) limits: Limits,
     pub(super) behind_proxy: bool,
-    /// Cancelled to stop: accept no more, finish what runs.
+    /// Cancelled to stop the listener: it accepts no more connections, and finishes running requests.
     pub(super) stop: CancellationToken,
 }
 
@@ -187,7 +187,7 @@ impl Listener {
         let mut connection = Box::pin(connection);
         let ended = tokio::select! {
             biased;
-            // Checked first, so that an answer that is ready by now says that it is the last.
+            // Checked first, so that an answer that is ready by now announces that it is the last.
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

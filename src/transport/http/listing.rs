@@ -12,7 +12,7 @@ use crate::{
     operations::{Answer, Rest, Service},
 };
 
-/// What is still to be written.
+/// The part of the body that is still to be written.
 enum Left {
     Bytes(Bytes, Rest),
     Rest(Rest),
@@ -24,13 +24,13 @@ struct Listing {
     service: Service,
     caller: Principal,
     left: Left,
-    /// Whether an item was written, which a comma has to follow.
+    /// Whether an item was written, so that the next one needs a comma before it.
     begun: bool,
-    /// What closes the list and the document around it.
+    /// The bytes that close the list and the document around it.
     end: Bytes,
 }
 
-/// Why a list ends in the middle. The refusal is in the audit log.
+/// The error that ends a list in the middle. The refusal is in the audit log.
 #[derive(Debug, thiserror::Error)]
 #[error("the list could not be read to its end")]
 struct Ended;
@@ -50,7 +50,7 @@ impl Listing {
             Left::Rest(rest) => rest,
             Left::Nothing => return Ok(None),
         };
-        // A part may hold nothing that matches; an empty chunk would end the body.
+        // A part may have no matching items; an empty chunk would end the body.
         loop {
             let answer = rest.next(&self.service, &self.caller).await.map_err(|_refusal| Ended)?;
             let mut bytes = self.items_of(&answer);
@@ -65,7 +65,7 @@ impl Listing {
         }
     }
 
-    /// The items of a part, behind a comma if others stand before them.
+    /// The items of a part, after a comma if other items precede them.
     fn items_of(&mut self, part: &Answer) -> Vec<u8> {
         let (_, items, _) = parted(part.json.as_bytes());
         let comma: &[u8] = if self.begun && !items.is_empty() { b"," } else { b"" };
@@ -74,8 +74,8 @@ impl Listing {
     }
 }
 
-/// A document's start, with the bracket that opens its list, the list's items, and its end. In the documents with lists
-/// no other list is before or behind it.
+/// A document's start, with the bracket that opens its list, the list's items, and its end. The documents with lists
+/// have no other list before or after it.
 fn parted(document: &[u8]) -> (&[u8], &[u8], &[u8]) {
     let open = document.iter().position(|byte| *byte == b'[').map_or(0, |at| at + 1);
     let (start, rest) = document.split_at(open);

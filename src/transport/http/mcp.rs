@@ -56,11 +56,11 @@ const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-/// A message that opens a session contains this, or an escape that may be part of it.
+/// A message that opens a session contains one of these: its method, or an escape that may be part of it.
 const OF_GREETINGS: [&[u8]; 2] = [b"\"initialize\"", b"\\u"];
 /// A message that calls a tool contains this, unless it is written with escapes.
 pub(super) const TOOL_CALL: &str = CallToolRequestMethod::VALUE;
-/// Methods that are served.
+/// The methods of most requests, all of which are served.
 const USUAL: [&str; 3] = [CallToolRequestMethod::VALUE, ListToolsRequestMethod::VALUE, PingRequestMethod::VALUE];
 
 const fn route(method: Method, path: &'static str) -> Route {
@@ -123,8 +123,8 @@ impl Mcp {
         &self.sessions
     }
 
-    /// Serves a request. One for a session of which this node has no copy in a task of its own: rmcp can't go on with a copy
-    /// that was left halfway.
+    /// Serves a request. A request for a session of which this node has no copy is served in a task of its own: rmcp
+    /// can't continue with a copy that was abandoned halfway.
     async fn handle(
         &self,
         owner: Owner,
@@ -196,7 +196,7 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     if let Some(end) = end {
         parts.extensions.insert(end);
     }
-    // The guard has accepted it, by rules that a list of origins can't express.
+    // The guard has accepted the origin, by rules that a list of origins can't express.
     parts.headers.remove(ORIGIN);
     accept_both(&mut parts.headers, &parts.method);
     let request = Request::from_parts(parts, Full::new(bytes));
@@ -209,7 +209,7 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
         return Err(Problem::Own(refusal));
     }
     if is_unserved && response.status().is_success() {
-        // A session answers in an event; without one it is an HTTP error, and the door writes the row.
+        // Within a session the error is an event; without one it is an HTTP error, and the door writes the row.
         app.service.record_own(ErrorCode::InvalidArgument, owner.entry(route.action, app.service.now()), None).await;
     }
     let opening = opening.filter(|_| response.status().is_success());
@@ -248,7 +248,7 @@ async fn end_elsewhere(app: &App, id: &str, is_known: bool, is_here: bool) -> Re
     Ok((!is_here).then(ended))
 }
 
-/// That a session has ended. It has by now, and clients know only 200 and 204.
+/// The answer to the end of a session. The session has ended by now, and clients know only 200 and 204.
 fn ended() -> Response {
     let mut ended = Response::new(Body::empty());
     *ended.status_mut() = StatusCode::NO_CONTENT;
@@ -257,7 +257,7 @@ fn ended() -> Response {
 
 /// The message that opens a session, if the body is one.
 fn greeting_in(bytes: &[u8]) -> Option<ClientJsonRpcMessage> {
-    // Most messages are not, and are then parsed only once.
+    // Most messages open no session, and are then parsed only once.
     if !OF_GREETINGS.iter().any(|part| bytes.windows(part.len()).any(|window| window == *part)) {
         return None;
     }
@@ -307,8 +307,8 @@ fn is_answered(parts: &Parts) -> bool {
     parts.method == Method::POST || parts.headers.get(LAST_EVENT).is_some_and(rest)
 }
 
-/// A body that marks its request as unfinished until the body was passed to the connection or dropped. Its first bytes
-/// also tell the client the id of the session that it opened.
+/// A body that marks its request as unfinished until the body was passed to the connection or dropped. Its first frame
+/// also marks the id of the session that it opened as known to the client.
 fn held<B>(body: B, answering: Option<TaskTrackerToken>, opening: Option<Arc<Opening>>) -> Body
 where
     B: HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
@@ -374,22 +374,22 @@ async fn readable(response: Response, app: &App) -> Result<Response, Problem> {
                            `initialize`, or send each request with the 2026-07-28 metadata";
             Problem::Own(Refusal::invalid("Mcp-Session-Id", problem))
         }
-        // Its sessions end with the server.
+        // rmcp's sessions end with the server.
         _ if app.mcp.stop.is_cancelled() => Problem::Own(Refusal::Stopping),
         _ => Problem::Own(app.service.bug(&Failed)),
     })
 }
 
-/// The longest error of rmcp's. It quotes what it refuses.
+/// The most bytes of an error of rmcp, which quotes the message that it refuses.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
-/// Stands for a longer one.
+/// Replaces a longer error.
 const LONG_ERROR: &[u8] = br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"the message is not what its `Mcp-Method` and `Mcp-Name` headers say, or a name in it is too long"}}"#;
 
 const PARSE_ERROR: &[u8] =
     br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the body is not a JSON-RPC message"}}"#;
 
-/// rmcp has logged the cause.
+/// The error of a failure whose cause rmcp has logged.
 #[derive(Debug, thiserror::Error)]
 #[error("the MCP transport failed")]
 struct Failed;

@@ -21,7 +21,7 @@ pub(super) struct Metrics {
     answers: Vec<[AtomicU64; STATUSES.len() + 1]>,
 }
 
-/// Values at this moment.
+/// Current values.
 pub(super) struct Gauges {
     pub(super) connections: usize,
     pub(super) sessions: usize,

@@ -4,7 +4,7 @@
 //! `routes`, and `auth` (authentication), all called from `door`; `rest`, `mcp` and `sse` turn it into a call of the
 //! service.
 //!
-//! Never here: a caller without a checked credential, a key in a URL or a log line, or an answer without the protective
+//! Every caller has a checked credential, no key appears in a URL or a log line, and every answer has the protective
 //! headers.
 
 mod answer;
@@ -81,32 +81,32 @@ pub enum ServeError {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Connections that wait to be accepted. With fewer, strangers who connect and close by the thousand make everybody's
-/// next connection wait a second.
+/// Connections that wait to be accepted. With fewer, clients that connect and close by the thousand delay every other
+/// client's next connection by a second.
 const BACKLOG: u32 = 4096;
 
-/// Where a server will listen: its address is taken and its certificate is loaded. A server takes it before it opens its
-/// vault, so that one that can't serve makes no vault.
+/// The address on which a server will listen: it is bound, and its certificate is loaded. A server takes it before it
+/// opens its vault, so that a server that can't serve creates no vault.
 pub struct Place {
     socket: TcpListener,
     tls: Option<tls::Tls>,
 }
 
-/// What a running server is asked to do.
+/// Signals to a running server.
 #[derive(Debug, Clone, Default)]
 pub struct Orders {
-    /// Cancelled when it must stop.
+    /// Cancelled when the server must stop.
     pub stop: CancellationToken,
-    /// Notified when it must read its certificate again, and ask its identity provider for its keys.
+    /// Notified when the server must read its certificate again, and fetch its identity provider's keys.
     pub reload: Arc<Notify>,
 }
 
-/// Where a server listens. Displayed as `listening on http://127.0.0.1:8787`.
+/// The address on which a server listens. Displayed as `listening on http://127.0.0.1:8787`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {
     /// The address, with the assigned port.
@@ -128,8 +128,8 @@ impl fmt::Display for Listening {
     }
 }
 
-/// Serves until stopped, then finishes what runs. Callers that wait for a code get an error at once: another server, or
-/// this one after its restart, gives them a code no later.
+/// Serves until stopped, then finishes running requests. Callers that wait for a code get an error at once: another
+/// server, or this one after its restart, gives them a code no later.
 ///
 /// `announce` is called once connections are accepted.
 ///
@@ -208,7 +208,7 @@ impl Place {
     }
 }
 
-/// The socket that systemd has handed to this process, if it starts it when somebody connects.
+/// The socket that systemd has passed to this process, if systemd starts it on the first connection.
 fn handed_socket() -> Result<Option<std::net::TcpListener>, ServeError> {
     let mut handed = listenfd::ListenFd::from_env();
     if handed.len() > 1 {
@@ -226,11 +226,11 @@ fn handed_socket() -> Result<Option<std::net::TcpListener>, ServeError> {
 /// A listening socket.
 fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As the standard library does: elsewhere it would let two programs listen on one port.
+    // As the standard library does: on other systems it would let two programs listen on one port.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    // Only this keeps another program from the address.
+    // Only a listening socket keeps other programs from the address.
     socket.listen(BACKLOG)
 }
 
@@ -242,8 +242,8 @@ async fn reload_when_told(reload: Arc<Notify>, tls: Option<tls::Tls>, app: Arc<d
     }
 }
 
-/// Ends what would not end by itself: first the waiting calls, which get an error, then the streams, once they have
-/// delivered it.
+/// Ends the calls and streams that would not end by themselves: first the waiting calls, which get an error, then the
+/// streams, once they have delivered it.
 async fn wind_down(app: Arc<door::App>, stop: CancellationToken) {
     stop.cancelled().await;
     app.service.stop_waiting().await;

@@ -167,8 +167,8 @@ fn without(mut schema: Map<String, Value>, in_path: Option<&str>) -> Map<String,
     schema
 }
 
-/// An empty optional field counts as left out, so the empty word is added to enums. Tools' schemas don't have it, since
-/// Gemini's API refuses an empty word.
+/// Adds the empty word to the enums of optional fields, since an empty optional field counts as left out. Tools'
+/// schemas don't have it, since Gemini's API refuses an empty word.
 fn with_empty_words(mut schema: Map<String, Value>) -> Map<String, Value> {
     let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {

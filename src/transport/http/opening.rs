@@ -27,7 +27,7 @@ enum Stage {
 }
 
 impl Opening {
-    /// Of a session that has a place.
+    /// The opening of a session that has a place.
     pub(super) const fn of(sessions: Arc<Sessions>, place: Place) -> Self {
         Self { sessions, stage: Mutex::new(Stage::Placed(place)), refused: OnceLock::new() }
     }
@@ -37,7 +37,7 @@ impl Opening {
         *self.stage() = Stage::Made(id);
     }
 
-    /// Records that the client was told the session's id.
+    /// Records that the client gets the session's id.
     pub(super) fn is_known(&self) {
         if let Stage::Made(id) = std::mem::replace(&mut *self.stage(), Stage::Over) {
             self.sessions.is_ready(&id);
@@ -54,7 +54,7 @@ impl Opening {
         self.refused.get().cloned()
     }
 
-    /// Takes the place, once.
+    /// Takes the place; `None` if it was taken before.
     pub(super) fn place(&self) -> Option<Place> {
         match std::mem::replace(&mut *self.stage(), Stage::Over) {
             Stage::Placed(place) => Some(place),

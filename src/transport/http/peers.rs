@@ -22,7 +22,7 @@ use crate::{
     transport::owner::Owner,
 };
 
-/// When a caller with too many connections may try again.
+/// How long a caller with too many connections must wait before it tries again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The address of the other end of a connection.

@@ -36,15 +36,15 @@ pub(super) struct Route {
 pub(super) enum Takes {
     /// As long as ordinary work takes.
     Moment,
-    /// That, plus the longest wait for a code.
+    /// The same, plus the longest wait for a code.
     Wait,
 }
 
 /// The handler.
 pub(super) enum Run {
-    /// For anybody.
+    /// For every client, with or without a credential.
     Open(for<'a> fn(Visit<'a>) -> BoxFuture<'a, Result<Response, Problem>>),
-    /// For people with a browser, who prove to an operation who they are.
+    /// For people with a browser, and for webhooks: the handler authenticates them.
     Page(for<'a> fn(Visit<'a>, Body) -> BoxFuture<'a, Result<Response, Problem>>),
     /// For callers with a credential, carrying MCP: calls are counted when a tool is called.
     Carrier(for<'a> fn(Call<'a>, Arriving) -> BoxFuture<'a, Result<Response, Problem>>),
@@ -96,7 +96,7 @@ pub(super) fn all(with_sse: bool) -> impl Iterator<Item = &'static Route> {
     rest::ROUTES.iter().chain(others.flat_map(|group| group.iter()))
 }
 
-/// The route of these for a method.
+/// The route for a method, among these.
 pub(super) fn route_for(routes: &[&'static Route], method: &Method) -> Option<&'static Route> {
     let exact = routes.iter().find(|route| route.method == method);
     let head = || routes.iter().find(|route| method == Method::HEAD && has_head(route));

@@ -1,7 +1,7 @@
 //! Sessions of handshake clients over Streamable HTTP: rmcp's own, each bound to its owner, limited in number, and
 //! closed when idle.
 //!
-//! rmcp lets any caller use a session whose id it knows. Here a session id is not a credential: for everybody but its
+//! rmcp lets any caller use a session whose id it knows. Here a session id is not a credential: for any caller but its
 //! owner, a session does not exist.
 
 use std::{
@@ -42,7 +42,8 @@ tokio::task_local! {
     pub(super) static VISITOR: Visitor;
 }
 
-/// The caller of a request, the session that the request opens, if any, and what all nodes know of the one that it names.
+/// The caller of a request, the session that the request opens, if any, and the shared state of the session that it
+/// names.
 pub(super) struct Visitor {
     pub(super) owner: Owner,
     pub(super) opening: Option<Arc<Opening>>,
@@ -57,7 +58,7 @@ pub(super) struct Sessions {
     limits: Limits,
     places: Arc<Places>,
     book: Mutex<HashMap<SessionId, SessionEntry>>,
-    /// The sessions of all nodes, if there may be others: then the book holds copies to work with.
+    /// The sessions of all nodes, if there may be other nodes: then the book holds working copies.
     pub(super) shared: Option<Arc<Shared>>,
     /// Held while a copy is made, so that no other request uses it before it is finished.
     copying: tokio::sync::Mutex<()>,
@@ -71,7 +72,7 @@ struct SessionEntry {
     streams: Arc<AtomicUsize>,
     enrolment_requests: Arc<EnrolmentRequests>,
     end: SessionEnd,
-    /// Whether its client knows it, or this copy's greeting was answered.
+    /// Whether its client knows its id, or this copy's greeting was answered.
     is_ready: bool,
 }
 
@@ -87,7 +88,8 @@ impl Sessions {
         // Idle sessions are closed here, because rmcp does not know whether they have open streams.
         inner.session_config.keep_alive = None;
         let shared = Shared::of(service, limits).map(Arc::new);
-        // Sessions of all nodes are counted together, and here only the copies, of which some may be left over.
+        // The sessions of all nodes are counted together in the store; here only the copies are, of which some may be
+        // left over.
         let most = |limit| if shared.is_some() { usize::MAX } else { limit };
         let places = Places::new(most(limits.sessions), most(limits.sessions_per_key));
         let (book, copying) = (Mutex::default(), tokio::sync::Mutex::default());
@@ -112,13 +114,13 @@ impl Sessions {
         serve: impl FnOnce(SessionEnd) -> F,
     ) -> F::Output {
         let _one_at_a_time = self.copying.lock().await;
-        // Another request may have made it meanwhile.
+        // Another request may have made the copy meanwhile.
         let end = self.end_of(id, owner).unwrap_or_default();
         let visitor = Visitor { owner, opening: None, known: Some(known), end: end.clone() };
         VISITOR.scope(visitor, serve(end)).await
     }
 
-    /// What other nodes know of a session of this owner. If it has ended, so does the copy of this node.
+    /// The shared state of a session of this owner. If the session has ended, closes this node's copy.
     ///
     /// # Errors
     /// `unavailable`.
@@ -131,7 +133,7 @@ impl Sessions {
         Ok(known)
     }
 
-    /// When each session was last used: so long ago.
+    /// How long ago each session was last used; zero if it has an open stream.
     pub(super) fn uses(&self) -> Vec<(SessionId, Duration)> {
         let used =
             |kept: &SessionEntry| if kept.is_idle(Duration::ZERO) { kept.used.elapsed() } else { Duration::ZERO };
@@ -151,7 +153,7 @@ impl Sessions {
         self.places.count()
     }
 
-    /// The end signal of a session, if the session belongs to this owner, who uses it now.
+    /// The end signal of a session, if the session belongs to this owner. Records the session as used now.
     pub(super) fn end_of(&self, id: &str, owner: Owner) -> Option<SessionEnd> {
         let mut book = self.book();
         let kept = book.get_mut(id).filter(|kept| kept.owner() == owner && kept.is_ready)?;
@@ -159,7 +161,7 @@ impl Sessions {
         Some(kept.end.clone())
     }
 
-    /// Whether a call of this node's copy of a session waits for the answer to a question.
+    /// Whether a call in this node's copy of a session waits for the client's answer about this enrolment.
     pub(super) fn awaits(&self, id: &str, owner: Owner, enrolment: EnrolmentId) -> bool {
         self.book().get(id).is_some_and(|kept| kept.owner() == owner && kept.enrolment_requests.has(enrolment))
     }
@@ -228,7 +230,7 @@ impl Sessions {
     /// Closes every session of this owner.
     pub(super) async fn close_all_of(&self, owner: Owner) {
         if let Some(shared) = &self.shared {
-            // Its owner may not call any more; what is not removed now ends as an idle one does.
+            // The owner may not call any more; a session that is not removed now ends when it has been idle.
             let _ = shared.service.end_sessions_of(&owner.of_session()).await;
         }
         let mine: Vec<_> = {
@@ -359,7 +361,7 @@ impl SessionManager for Sessions {
         let visitor = VISITOR.try_with(|visitor| (visitor.owner, visitor.end.clone())).ok();
         let placed = visitor.and_then(|(owner, end)| Some((self.places.take(owner)?, end)));
         let (place, end) = placed.ok_or_else(|| LocalSessionManagerError::SessionNotFound("".into()))?;
-        // One that failed halfway.
+        // Closes a copy that failed halfway.
         self.drop_copy(&id).await;
         let restored = self.inner.restore_session(id.clone()).await?;
         if matches!(restored, RestoreOutcome::Restored(_)) {

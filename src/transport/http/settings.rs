@@ -15,18 +15,18 @@ use crate::{
     domain::{ids::AccountId, rate::Rate},
 };
 
-/// How to serve.
+/// The settings of an HTTP server.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// Where to listen. Anything but loopback needs TLS or a proxy in front.
+    /// The address to listen on. Anything but loopback needs TLS or a proxy in front.
     pub listen: SocketAddr,
     /// The URLs by which callers know the server; their hosts are accepted in `Host`, and links start with the first.
     pub public_urls: Vec<BaseUrl>,
     /// Whether a proxy that terminates TLS is in front: then no caller counts as local, and `X-Forwarded-For` is
     /// trusted when failed authentications are counted.
     pub behind_proxy: bool,
-    /// The header in which that proxy names the user whom it has signed in. Without a proxy it is ignored: anybody could
-    /// send it.
+    /// The header in which that proxy names the user whom it has signed in. Without a proxy it is ignored: any client
+    /// could send it.
     pub user_header: Option<HeaderName>,
     /// Certificate and key, if this server terminates TLS itself.
     pub tls: Option<TlsFiles>,
@@ -42,7 +42,7 @@ pub struct HttpSettings {
     pub auth_failures: Option<Rate>,
     /// The identity provider whose access tokens are accepted besides keys.
     pub oauth: Option<OAuthSettings>,
-    /// The key with which a program signs its requests for codes, if one may ask that way.
+    /// The account and key of a program that requests codes by a webhook, if there is one.
     pub hook: Option<HookSettings>,
     /// The processes that read the pictures which people send to the page.
     pub children: Children,
@@ -72,7 +72,7 @@ pub struct OAuthSettings {
     pub client: Option<OAuthClient>,
 }
 
-/// A program that asks for codes by a webhook.
+/// A program that requests codes by a webhook.
 #[derive(Debug, Clone)]
 pub struct HookSettings {
     /// The account of its secrets.
@@ -90,7 +90,8 @@ pub struct OAuthClient {
     pub secret: Option<Arc<ClientSecret>>,
 }
 
-/// A secret that this server shares with another: of a client with its provider, or of a hook with who calls it. It may be replaced while the server runs.
+/// A secret that this server shares with another: of a client with its provider, or of a webhook with the program that
+/// calls it. It may be replaced while the server runs.
 pub struct ClientSecret(RwLock<Zeroizing<String>>);
 
 impl ClientSecret {
@@ -99,12 +100,12 @@ impl ClientSecret {
         Self(RwLock::new(text))
     }
 
-    /// Replaces it.
+    /// Replaces the text.
     pub fn replace(&self, text: Zeroizing<String>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = text;
     }
 
-    /// The text, to be sent to the provider.
+    /// The text, to be sent to the provider, or to verify a webhook's signature with.
     pub(super) fn expose(&self) -> Zeroizing<String> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -165,7 +166,7 @@ pub struct BaseUrl {
     path: String,
 }
 
-/// The text is not an origin or a base URL.
+/// The error of a text that is not an origin or a base URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be a scheme and a host such as https://codes.example.com, without a pattern; only --public-url may have a path"

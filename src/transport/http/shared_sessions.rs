@@ -1,7 +1,7 @@
-//! Sessions over Streamable HTTP on a vault that several nodes serve. A session is a record, and any node goes on with it:
-//! rmcp replays the client's greeting there. What a node holds is only a copy to work with.
+//! Sessions over Streamable HTTP on a vault that several nodes serve. A session is a record, and any node can continue
+//! it: rmcp replays the client's greeting there. A node holds only a working copy.
 //!
-//! A request reads the record once, before rmcp sees it, and rmcp's store answers from what was read.
+//! A request reads the record once, before rmcp sees it, and [`Records`] returns to rmcp what was read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,13 +30,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// `None`: no other node serves this vault.
+    /// The shared sessions; `None` if no other node serves this vault.
     pub(super) fn of(service: &Service, limits: Limits) -> Option<Self> {
         let limits = limits_of(limits);
         service.has_other_nodes().then(|| Self { service: service.clone(), limits })
     }
 
-    /// What rmcp needs to go on with a session of this owner.
+    /// The state that rmcp needs to continue a session of this owner.
     ///
     /// # Errors
     /// `unavailable`.
@@ -45,23 +45,23 @@ impl Shared {
         Ok(greeting.and_then(|greeting| serde_json::from_slice(&greeting).ok()))
     }
 
-    /// Notes the uses of this node's copies, and closes those whose sessions have ended.
+    /// Records the uses of this node's copies, and closes those whose sessions have ended.
     async fn refresh(&self, sessions: &Sessions) {
         let now = self.service.now();
         let used = sessions.uses().into_iter().map(|(id, ago)| (id.to_string(), now.minus(ago))).collect();
-        // If the store can't be read, keep them: each request reads its own.
+        // If the store can't be read, keep the copies: each request reads its own record.
         for id in self.noted(used).await {
             sessions.drop_copy(&id).await;
         }
     }
 
-    /// Notes uses; returns the sessions that have ended.
+    /// Records uses; returns the sessions that have ended.
     pub(super) async fn noted(&self, used: Vec<(String, Timestamp)>) -> Vec<String> {
         self.service.note_sessions(used, &self.limits).await.unwrap_or_default()
     }
 }
 
-/// Has this node's sessions follow those of all nodes, if there may be others, until the server stops.
+/// Keeps this node's sessions and streams in step with the other nodes', if there may be any, until the server stops.
 pub(super) async fn follow_other_nodes(app: &App, stop: CancellationToken) {
     let sessions = app.mcp.sessions();
     let Some(shared) = &sessions.shared else { return };
@@ -73,14 +73,14 @@ pub(super) async fn follow_other_nodes(app: &App, stop: CancellationToken) {
     }
 }
 
-/// Times of use are written once a minute if sessions may be idle for the usual five.
+/// The store's limits of sessions. Times of use are written once a minute if sessions may be idle for the usual five.
 pub(super) fn limits_of(limits: Limits) -> SessionLimits {
     let Limits { sessions, sessions_per_key, session_idle, .. } = limits;
     let noted_every: Duration = session_idle / 5;
     SessionLimits { all: sessions, each: sessions_per_key, idle: session_idle, noted_every }
 }
 
-/// Of a greeting, what this server uses: the rest may be large, and is the client's own business.
+/// The part of a greeting that this server uses: the rest may be large, and matters to the client alone.
 fn used_of(params: &InitializeRequestParams) -> InitializeRequestParams {
     let mut capabilities = ClientCapabilities::default();
     capabilities.elicitation.clone_from(&params.capabilities.elicitation);
@@ -89,7 +89,7 @@ fn used_of(params: &InitializeRequestParams) -> InitializeRequestParams {
     InitializeRequestParams::new(capabilities, client).with_protocol_version(params.protocol_version.clone())
 }
 
-/// rmcp's door to the records. All of it runs within a request.
+/// rmcp's access to the records. Every method runs within a request.
 pub(super) struct Records(pub(super) Arc<Shared>);
 
 #[async_trait::async_trait]
@@ -103,7 +103,7 @@ impl SessionStore for Records {
         let greeting = serde_json::to_vec(&SessionState::new(used_of(&state.initialize_params)))?;
         let Shared { service, limits } = &*self.0;
         let kept = service.keep_session(id, &owner.of_session(), &greeting, limits).await;
-        // rmcp would go on without a record, with a session that this node alone knows.
+        // Otherwise rmcp would continue without a record, in a session that this node alone knows.
         if let (Err(refusal), Ok(Some(opening))) = (&kept, VISITOR.try_with(|visitor| visitor.opening.clone())) {
             opening.refuse(refusal.clone());
         }

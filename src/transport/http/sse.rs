@@ -92,11 +92,11 @@ pub(super) struct Sse {
     public_urls: Vec<BaseUrl>,
     streams: Arc<Streams>,
     pub(super) service: Service,
-    /// How this node is known to others, if there may be any.
+    /// The id of this node among the others, if there may be any.
     pub(super) node: Option<NodeId>,
     /// Held while messages are queued, so that they stay in order.
     pub(super) queueing: tokio::sync::Mutex<()>,
-    /// No more streams may be opened. Written and read under the lock of `streams`.
+    /// Whether no more streams may be opened. Written and read under the lock of `streams`.
     ended: AtomicBool,
 }
 
@@ -113,7 +113,7 @@ struct OpenStream {
     owner: Owner,
     messages: Sender<Posted>,
     stop: CancellationToken,
-    /// What letters call it.
+    /// The tag by which letters name it.
     tag: SessionTag,
     /// Whether other nodes know it.
     is_known: bool,
@@ -123,7 +123,7 @@ struct OpenStream {
 struct Cleanup {
     streams: Arc<Streams>,
     id: String,
-    /// Of which other nodes know, too.
+    /// The service that ends the session for other nodes, if there may be any.
     shared: Option<Service>,
     _open: streams::OpenStream,
     _stop: DropGuard,
@@ -182,7 +182,7 @@ impl Sse {
         self.streams.lock().get(id).filter(|stream| stream.owner == owner).map(|stream| stream.messages.clone())
     }
 
-    /// The stream to which letters are addressed: its id and its queue.
+    /// The stream that letters name by this tag: its id and its queue.
     pub(super) fn stream_of(&self, tag: &SessionTag) -> Option<(String, Sender<Posted>)> {
         let streams = self.streams.lock();
         let (id, stream) = streams.iter().find(|(_, stream)| stream.tag == *tag)?;
@@ -304,7 +304,7 @@ async fn post(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> {
     }
     let message = read(&bytes, parts, Auth::carried(caller, pace))?;
     let _in_order = sse.queueing.lock().await;
-    // A message that came to another node before this one comes first.
+    // A message that arrived at another node before this one is queued first.
     sse.collect().await.map_err(Problem::Own)?;
     match sse.messages_of(&id, owner).ok_or(NO_STREAM)?.try_send(message) {
         Ok(()) => Ok(accepted()),
@@ -319,7 +319,7 @@ pub(super) fn accepted() -> Response {
     (StatusCode::ACCEPTED, "Accepted").into_response()
 }
 
-/// A message with its request, for the handler.
+/// Parses a message, and adds the head of its request for the handler.
 pub(super) fn read(bytes: &[u8], mut parts: Parts, carried: Extensions) -> Result<Posted, Problem> {
     body::flawless(bytes).map_err(Problem::Own)?;
     let unread = |_| Problem::Own(Refusal::invalid("body", "must be a JSON-RPC message"));

@@ -30,17 +30,17 @@ const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 
 impl Phase {
-    /// A new connection, which waits for its first head.
+    /// The phase of a new connection, which waits for its first head.
     pub(super) fn new() -> Self {
         Self(Arc::new(AtomicU8::new(HEAD)))
     }
 
-    /// A request's head has arrived.
+    /// Records that a request's head has arrived.
     pub(super) fn busy(&self) {
         self.0.store(BUSY, Ordering::Relaxed);
     }
 
-    /// Its answer is being sent.
+    /// Records that the answer is being sent.
     pub(super) fn idle(&self) {
         self.0.store(IDLE, Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
 //! Open streams of all transports: their number, their owners, and their ends.
 //!
-//! Each request is authenticated, so it notices when its caller's rights have ended; a stream must be told.
+//! Each request is authenticated, so it is refused once its caller's rights have ended; an open stream must be ended.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,7 +19,7 @@ use crate::{
     transport::owner::Owner,
 };
 
-/// When a caller with too many streams may try again.
+/// How long a caller with too many streams must wait before it tries again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The open streams.
@@ -93,7 +93,7 @@ impl Streams {
     pub(super) async fn end_revoked(&self, service: &Service) {
         let tokens: HashSet<_> = self.book().open.values().filter_map(|entry| entry.token).collect();
         for token in tokens {
-            // If the store can't be read, keep them.
+            // If the store can't be read, keep the streams.
             if service.is_token_good(token).await == Ok(false) {
                 let book = self.book();
                 book.open.values().filter(|entry| entry.token == Some(token)).for_each(|entry| entry.stop.cancel());

@@ -39,7 +39,7 @@ pub enum TlsError {
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with the file.
         what: String,
     },
     /// The certificate and the key don't match, or are of an unsupported kind.
@@ -64,7 +64,7 @@ struct InUse {
     looking: bool,
 }
 
-/// How a replaced file is noticed: time and size of both.
+/// The times and sizes of both files, by which a replaced file is noticed.
 type Stamp = [(SystemTime, u64); 2];
 
 impl Tls {

@@ -1,8 +1,9 @@
-//! URL-mode elicitation: where the client can show a link to its user, it is asked to, and the call waits for what comes of
-//! it. Up to 2025-11-25 the server sends the client a request; since then the call is answered with one, and comes again.
+//! URL-mode elicitation: a client that can show a link to its user is requested to show it, and the call waits for the
+//! outcome. Up to 2025-11-25 the server sends the client a request; since then the call's answer is the request, and
+//! the client repeats the call.
 //!
-//! Whether to ask is decided by what the client declares, not by its revision: hosts declare this mode at earlier ones.
-//! Never here: a form, in which a secret must not be asked for.
+//! The modes that a client declares decide whether it gets the request, not its revision: hosts declare this mode at
+//! earlier ones. The form mode is never used: a form must not ask for a secret.
 
 use std::time::Duration;
 
@@ -23,19 +24,19 @@ use crate::{
     operations::{Effect, EndEnrolment, Entry, Operation as _, Refusal, Service},
 };
 
-/// What an answered request is called among the inputs of a call.
+/// The name of the request among the inputs of a call.
 const INPUT: &str = "enrollment";
 /// The argument by which a call waits for an earlier enrolment.
 const EARLIER: &str = "enrollment_id";
 /// The notification that ends an elicitation. rmcp has no type for it.
 const COMPLETE: &str = "notifications/elicitation/complete";
-/// What is wrong with an answer of the client's user that can't be read.
+/// The problem of an answer of the client's user that can't be parsed.
 const UNKNOWN_ACTION: &str = "`enrollment` needs an `action`: `accept`, `decline` or `cancel`";
-/// What is wrong with an answer to something that was not asked.
+/// The problem of an answer to a request that was not sent.
 const UNKNOWN_INPUT: &str = "may hold `enrollment` alone: nothing else was asked";
-/// What is wrong with a request state that this server did not give.
+/// The problem of a request state that this server did not give.
 const NOT_GIVEN: &str = "is not one that this server gave; send it back as it came, or call again without it";
-/// How long the end of an enrolment is looked for: a little longer than a link works.
+/// How long to wait for the end of an enrolment: a little longer than a link works.
 const LOOKED_FOR: Duration = Duration::from_mins(11);
 
 /// A pending enrolment.
@@ -45,7 +46,7 @@ struct Begun {
     url: String,
 }
 
-/// Whether a call is to be answered by way of the client's user.
+/// Whether a call asks a person for something, and the client can show them the link.
 pub(super) fn is_for_user(
     entry: &Entry,
     request: &CallToolRequestParams,
@@ -68,7 +69,7 @@ impl McpServer {
         if let Some(state) = request.request_state.filter(|state| !state.is_empty()) {
             let mut answers = request.input_responses.unwrap_or_default();
             let answer = answers.remove(INPUT).map(serde_json::from_value::<ElicitResult>).transpose();
-            // What can't be read must not count as consent.
+            // An answer that can't be parsed must not count as consent.
             let read = if answers.is_empty() { answer.map_err(|_| UNKNOWN_ACTION) } else { Err(UNKNOWN_INPUT) };
             let answer = match read {
                 Ok(answer) => answer,
@@ -100,11 +101,11 @@ impl McpServer {
         }
         let peer = &context.peer;
         tokio::spawn(tell_the_end(self.service().clone(), begun.id, peer.clone()));
-        // The person may open the link and answer there before the client says that they agreed to.
+        // The person may open the link and answer there before the client reports their consent.
         let asked = async {
             match peer.send_request(ServerRequest::ElicitRequest(ElicitRequest::new(begun.params(true)))).await {
                 Ok(ClientResult::ElicitResult(answer)) => match refused_by(&answer.action) {
-                    // If that is refused, the call that follows is too, and says why.
+                    // If the end is refused, the call that follows is refused too, and returns the reason.
                     Some(declined) => self.end(begun.id, declined, context).await.map(|_| true),
                     None => std::future::pending().await,
                 },
@@ -148,7 +149,7 @@ impl Begun {
     }
 }
 
-/// The enrolment that an answer says is pending.
+/// The pending enrolment in a result, if there is one.
 fn begun(result: &CallToolResult) -> Option<Begun> {
     let answer = result.structured_content.as_ref().filter(|_| result.is_error != Some(true))?;
     let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -160,12 +161,12 @@ fn begun(result: &CallToolResult) -> Option<Begun> {
     Some(Begun { id: text(EARLIER)?.parse().ok()?, url: text("enrollment_url")?, message })
 }
 
-/// The same in the result of a request to show a link.
+/// The same as [`refused_by`], for the result of a request to show a link; `None` as well if it can't be parsed.
 pub(in crate::transport) fn refusal_in(result: &Value) -> Option<bool> {
     refused_by(&serde_json::from_value::<ElicitResult>(result.clone()).ok()?.action)
 }
 
-/// Whether its user declined an enrolment, if they do not agree to open the link.
+/// Whether the client's user declined an enrolment, or only cancelled; `None` if they agreed to open the link.
 fn refused_by(action: &ElicitationAction) -> Option<bool> {
     match action {
         ElicitationAction::Decline => Some(true),
@@ -174,7 +175,7 @@ fn refused_by(action: &ElicitationAction) -> Option<bool> {
     }
 }
 
-/// Tells a client that an elicitation has ended, whenever that is: it may still show the link.
+/// Notifies a client of the end of an elicitation, whenever that is: the client may still show the link.
 async fn tell_the_end(service: Service, id: EnrolmentId, peer: Peer<RoleServer>) {
     if tokio::time::timeout(LOOKED_FOR, service.enrolment_over(id)).await.is_err() || peer.is_transport_closed() {
         return;

@@ -27,7 +27,7 @@ const PARTS: [Part; 5] = [
     Part { path: "/clientInfo/version", what: "a text", is_right: Value::is_string },
 ];
 
-/// The id of an invalid `initialize`, and what it lacks.
+/// The id of an invalid `initialize`, and the error that names the parts that it lacks.
 pub(in crate::transport) fn flawed_greeting(message: &ClientJsonRpcMessage) -> Option<(RequestId, ErrorData)> {
     let ClientJsonRpcMessage::Request(request) = message else { return None };
     let ClientRequest::CustomRequest(CustomRequest { method, params, extensions, .. }) = &request.request else {

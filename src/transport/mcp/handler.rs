@@ -69,7 +69,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// The stored claim for what a client says about itself.
+    /// The stored claim for a client's name and version.
     fn client(&self, implementation: &Implementation) -> Client {
         let mut last = self.last_client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, client)) = last.as_ref()
@@ -142,7 +142,7 @@ impl McpServer {
             Some(implementation) => Some(self.shared.client(&implementation)),
             None => context.peer.peer_info().map(|info| self.shared.client(&info.client_info)),
         };
-        // What the message says of its trace goes before what the request that carries it says.
+        // The trace in the message takes precedence over the one in the request that carries it.
         let sent = context.meta.get_traceparent().and_then(|text| text.parse().ok());
         let carried = || context.extensions.get::<http::request::Parts>().and_then(|parts| trace_of(&parts.headers));
         Ok(caller.clone().through(client.unwrap_or_default()).in_trace(sent.or_else(carried)))
@@ -165,7 +165,7 @@ impl McpServer {
         ErrorData::invalid_params(refusal.to_string(), None)
     }
 
-    /// Refuses to read what is not there.
+    /// Refuses a request for a resource or a skill that does not exist.
     async fn no_resource(&self, context: &RequestContext<RoleServer>) -> ErrorData {
         let unknown = Refusal::invalid("params.uri", "is no resource's address; resources/list shows them");
         self.refused(unknown, context).await

@@ -1,13 +1,13 @@
-//! What the server says about itself.
+//! The server's description of itself.
 
 use data_encoding::BASE64;
 use rmcp::model::{Icon, Implementation, ServerCapabilities, ServerConfig};
 
 const ICON: &str = include_str!("icon.svg");
 
-/// Its name, version and icon, and what it serves.
+/// The server's name, version and icon, and its capabilities.
 pub(super) fn server() -> ServerConfig {
-    // In the address itself, so that no host has to fetch it.
+    // The address holds the icon itself, so that no host has to fetch it.
     let icon = Icon::new(format!("data:image/svg+xml;base64,{}", BASE64.encode(ICON.as_bytes())))
         .with_mime_type("image/svg+xml")
         .with_sizes(vec!["any".to_owned()]);

@@ -7,18 +7,18 @@ use zeroize::Zeroize as _;
 
 use crate::domain::limits::LINE_BYTES_MAX;
 
-/// Bytes that are read at once.
+/// The most bytes that are read at once.
 const READ_BYTES: usize = 8 * 1024;
 
 /// Reads lines.
 pub(super) struct Lines<R> {
     input: R,
-    /// What was read last. Lines hold seeds, so it is wiped before the next read.
+    /// The bytes that were read last. Lines hold seeds, so it is wiped before the next read.
     buffer: Vec<u8>,
-    /// How many bytes of it belong to a line.
+    /// The number of its bytes that belong to a line.
     used: usize,
     line: Vec<u8>,
-    /// Whether the last line was cut: what follows is its rest.
+    /// Whether the last line was cut, so that its rest follows.
     cut: bool,
 }
 

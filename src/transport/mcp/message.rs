@@ -76,9 +76,8 @@ pub(super) fn read_message(line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, 
     Err(Refused { id, error })
 }
 
-/// The message, if it is a plain call of a tool, with its parts moved. rmcp would copy them, and would find out by trying
-/// every kind of message, each of which fails with an error: a third of what a code costs. `None` leaves the value as it
-/// is.
+/// The message, if it is a plain call of a tool, with its parts moved. rmcp would copy them, and would try every kind
+/// of message, each of which fails with an error: a third of the cost of a code. `None` leaves the value as it is.
 fn tool_call(message: &mut Value) -> Option<ClientJsonRpcMessage> {
     let fields = message.as_object_mut().filter(|fields| fields.len() == CALL_FIELDS.len())?;
     let [version, id, method, params] = CALL_FIELDS;

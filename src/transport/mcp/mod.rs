@@ -1,6 +1,6 @@
 //! MCP: messages in and out, independent of stdio, Streamable HTTP and SSE, which only transport them.
 //!
-//! The tools are the operations of the table (`operations/mod.rs`). Never here: rmcp's own argument errors (they
+//! The tools are the operations of the table (`operations/mod.rs`). No answer contains rmcp's own argument errors (they
 //! quote the arguments), or a label in prose.
 
 mod elicitation;
@@ -28,7 +28,7 @@ pub(in crate::transport) use self::{
     elicitation::refusal_in, greeting::flawed_greeting, handler::SessionEnd, unserved::is_served,
 };
 
-/// Reads a line as a fuzzer has it.
+/// Parses a line from a fuzzer.
 #[cfg(fuzzing)]
 pub(in crate::transport) fn fuzz_line(bytes: &[u8]) {
     let _ = message::read_message(bytes);

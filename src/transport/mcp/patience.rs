@@ -1,4 +1,4 @@
-//! Tells a client that its call is still waiting, so that it extends its timeout.
+//! Reports to a client that its call is still waiting, so that the client extends its timeout.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext
 
 use crate::operations::Patience;
 
-/// Sends MCP progress to clients that asked for it. It looks up the progress token only when a call waits, since most
+/// Sends MCP progress to clients that requested it. It looks up the progress token only when a call waits, since most
 /// don't.
 pub(super) struct Progress<'a>(pub(super) &'a RequestContext<RoleServer>);
 

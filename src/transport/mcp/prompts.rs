@@ -1,4 +1,4 @@
-//! Prompts: what a person may have an agent do, as hosts offer it in their menus.
+//! Prompts: tasks that a person may give to an agent, as hosts offer them in their menus.
 
 use rmcp::model::{GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role};
 
@@ -15,9 +15,9 @@ struct Kind {
     name: &'static str,
     title: &'static str,
     description: &'static str,
-    /// The tool without which it is of no use.
+    /// The tool that the prompt needs.
     tool: &'static str,
-    /// Its text for a service, or for whichever service is meant.
+    /// The prompt's text, for one service if it is given.
     text: fn(Option<&str>) -> String,
 }
 

@@ -19,7 +19,7 @@ use super::{
 const BEGUN: &str = "the session has begun already";
 const IN_USE: &str = "`id` is that of a request that is not answered yet; use another one";
 
-/// After the end of the input: how long to wait without any answer before rmcp ends the session, which takes it
+/// How long to wait without any answer, after the end of the input, before rmcp ends the session, which takes it
 /// seconds.
 const STILL: Duration = Duration::from_secs(1);
 
@@ -42,8 +42,8 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         Self { lines: Lines::new(input), traffic, changes, server, requests, ended }
     }
 
-    /// The stream owns the reading future, so that nothing is lost when rmcp polls something else in the middle of a
-    /// line.
+    /// The stream of messages for rmcp. It owns the reading future, so that nothing is lost when rmcp polls something
+    /// else in the middle of a line.
     pub(super) fn messages(self) -> impl Stream<Item = ClientJsonRpcMessage> + Send + Unpin {
         Box::pin(stream::unfold(self, async |mut reader| reader.next().await.map(|message| (message, reader))))
     }
@@ -99,7 +99,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         Some(read_message(line).and_then(|message| message.map_or(Ok(None), |message| self.admit(message))))
     }
 
-    /// Passes on only what rmcp handles well.
+    /// Passes on only messages that rmcp handles well; drops or refuses the others.
     fn admit(&mut self, message: ClientJsonRpcMessage) -> Result<Option<ClientJsonRpcMessage>, Refused> {
         if let Some((id, error)) = flawed_greeting(&message) {
             return Err(Refused { id: Some(id), error });
@@ -136,7 +136,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
     }
 }
 
-/// Waits until every request is answered, or none is for a while.
+/// Waits until every request is answered, or none was answered for `STILL`.
 async fn all_answered(changes: &mut watch::Receiver<Traffic>) {
     loop {
         let left = changes.borrow().unanswered.len();

@@ -33,7 +33,7 @@ pub(super) fn is_at(uri: &str) -> bool {
     uri == URI
 }
 
-/// What the head of the file says it is for.
+/// The description in the head of the file.
 fn description() -> &'static str {
     let line = TEXT.lines().find_map(|line| line.strip_prefix("description: "));
     line.unwrap_or_default()

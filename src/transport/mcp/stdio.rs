@@ -72,7 +72,7 @@ impl Traffic {
         }
     }
 
-    /// Adds a message of rmcp's for the host.
+    /// Adds a message of rmcp for the host, and removes the request that it answers.
     pub(super) fn answer(&mut self, message: &ServerJsonRpcMessage) {
         match message {
             ServerJsonRpcMessage::Response(answer) => self.unanswered.remove(&answer.id),
@@ -93,14 +93,14 @@ pub async fn serve(server: McpServer, stop: CancellationToken) -> Result<(), Std
     serve_on(server, input, output, stop).await
 }
 
-/// Tells the host why this process can't serve it, in answer to its first request: otherwise it would only see a closed
-/// connection. A host that sends nothing for a while, or closes, gets no answer.
+/// Reports to the host why this process can't serve it, in answer to its first request: otherwise it would only see a
+/// closed connection. A host that sends no request within 5 s, or closes its end, gets no answer.
 pub async fn refuse(reason: &str) {
     let (input, output) = stdio_pipes();
     refuse_on(input, output, reason).await;
 }
 
-/// The same on any pair of byte streams.
+/// [`refuse`] on any pair of byte streams.
 pub async fn refuse_on(input: impl AsyncRead + Unpin, mut output: impl AsyncWrite + Unpin, reason: &str) {
     let answered = async {
         let mut lines = Lines::new(input);
@@ -165,7 +165,7 @@ where
 }
 
 /// Writes ready messages until the session is over: messages that accumulate leave in one write, so the host wakes once
-/// for all of them. Dropping `_no_more` tells the reading half that the output has failed.
+/// for all of them. Dropping `_no_more` signals to the reading half that the output has failed.
 async fn write<O: AsyncWrite + Unpin>(
     traffic: watch::Sender<Traffic>,
     mut output: O,
@@ -191,7 +191,7 @@ async fn write<O: AsyncWrite + Unpin>(
     }
 }
 
-/// Waits for a write; `None` if the session is over and the host reads nothing for a while.
+/// Waits for a write; `None` if the session is over and the host reads nothing for `SILENCE`.
 async fn while_read<T>(write: impl Future<Output = T>, over: &CancellationToken) -> Option<T> {
     tokio::select! {
         biased;

@@ -11,7 +11,7 @@ use crate::{
 
 /// Every tool as `tools/list` shows it.
 pub fn listed() -> &'static [Tool] {
-    // Made on first use: an agent that knows its tools has its first code before they would be ready.
+    // Built on first use: an agent that knows its tools gets its first code before the list would be ready.
     static LISTED: LazyLock<Vec<Tool>> = LazyLock::new(|| TABLE.iter().filter_map(tool).collect());
     &LISTED
 }

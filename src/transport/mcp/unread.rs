@@ -1,5 +1,5 @@
-//! Calls of tools that rmcp could not read: models write the arguments as text, for example. They are answered with what is
-//! wrong.
+//! Answers calls of tools that rmcp could not parse, such as those whose arguments a model wrote as text, with the
+//! problem.
 
 use rmcp::{
     ErrorData, RoleServer,
@@ -12,7 +12,7 @@ use super::handler::{McpServer, is_2026, refused};
 use crate::operations::{Entry, Refusal};
 
 impl McpServer {
-    /// Answers a request of a method that rmcp does not know, or could not read.
+    /// Answers a request of a method that rmcp does not know, or could not parse.
     pub(super) async fn answer_unread(
         &self,
         request: CustomRequest,

@@ -1,4 +1,5 @@
-//! Tells which requests rmcp refuses by itself: the handler does not see them, so the transport writes their audit rows.
+//! Finds the requests that rmcp refuses by itself: the handler does not see them, so the transport writes their audit
+//! rows.
 
 use rmcp::model::{
     CallToolRequestMethod, ClientJsonRpcMessage, ClientRequest, ConstString as _, GetMeta as _, ProtocolVersion,
@@ -10,7 +11,7 @@ use rmcp::model::{
 enum Beginning {
     /// With `initialize`.
     Handshake,
-    /// With a request that says everything about itself, as all later ones must.
+    /// With a request that contains its own metadata, as all later ones must.
     Inline,
 }
 
@@ -21,7 +22,7 @@ pub(in crate::transport) struct Requests {
 }
 
 impl Requests {
-    /// For a session that supports these revisions.
+    /// The requests of a session that supports these revisions.
     pub(super) const fn new(versions: &'static [ProtocolVersion]) -> Self {
         Self { versions, begun: None }
     }
@@ -31,7 +32,7 @@ impl Requests {
         self.begun.is_some()
     }
 
-    /// Takes note of the next message. Returns whether it is a request that rmcp refuses.
+    /// Records the next message. Returns whether it is a request that rmcp refuses.
     pub(in crate::transport) fn is_refused(&mut self, message: &ClientJsonRpcMessage) -> bool {
         match message {
             ClientJsonRpcMessage::Request(request) => self.is_refused_request(&request.request),
@@ -67,7 +68,7 @@ impl Requests {
     }
 }
 
-/// Whether the metadata lack what the revision without a handshake requires.
+/// Whether the metadata lacks a key that the revision without a handshake requires.
 fn lacks_metadata(meta: &RequestMetaObject) -> bool {
     !meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
 }

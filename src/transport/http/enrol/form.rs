@@ -1,4 +1,4 @@
-//! Reads the forms of the page. What they hold may be a seed; the process wipes all memory when it is freed.
+//! Reads the forms of the page. A form may hold a seed; the process wipes all memory when it is freed.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -17,14 +17,14 @@ use crate::{
     transport::http::{answer::Problem, body::Arriving},
 };
 
-/// Fields of one form. Ours have fewer.
+/// The most fields of one form. The page's own forms have fewer.
 const FIELDS_MAX: usize = 16;
 /// The field that holds a picture. It is the last one of its form.
 const PICTURE: &str = "picture";
 const PURPOSE: HeaderName = HeaderName::from_static("purpose");
 const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 
-/// What came with a request: the fields of a form, and a picture that has not been read.
+/// The body of a request: the fields of a form, and a picture that has not been read.
 #[derive(Default)]
 pub(super) struct Sent {
     pub(super) form: Form,
@@ -74,7 +74,7 @@ impl Sent {
     }
 }
 
-/// A form's fields. No `Debug`.
+/// A form's fields. It has no `Debug`, since a field may hold a seed.
 #[derive(Default)]
 pub(super) struct Form(Vec<(String, String)>);
 
@@ -114,14 +114,15 @@ impl Form {
     }
 }
 
-/// Whether a request's body is such a form.
+/// Whether the headers declare the body to be `application/x-www-form-urlencoded`.
 fn is_one(headers: &HeaderMap) -> bool {
     let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = declared.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Whether a browser says that it fetches the page ahead of any person's wish.
+/// Whether the headers mark the request as a prefetch or a preview, which the browser sends before the person opens the
+/// page.
 pub(super) fn is_ahead(headers: &HeaderMap) -> bool {
     let says = |name: &HeaderName| {
         let text = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();

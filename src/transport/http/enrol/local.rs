@@ -32,11 +32,12 @@ use crate::{
     },
 };
 
-/// How often it is looked whether an enrolment is still open.
+/// The interval at which the page checks whether its enrolments are still open.
 const LOOKED_EVERY: Duration = Duration::from_secs(1);
-/// An enrolment that is not in the store after this long never came there.
+/// An enrolment that is not in the store after this time was never stored.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
-/// How long the page is served after an enrolment has ended: its last answer has a style, and people press reload.
+/// How long the page is served after an enrolment has ended: browsers load the style of its last answer, and people
+/// reload it.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// The page of one process.
@@ -55,7 +56,7 @@ impl Default for LocalPage {
     }
 }
 
-/// A listener.
+/// The running listener.
 struct Running {
     base: String,
     stop: CancellationToken,
@@ -70,13 +71,13 @@ struct Open {
 }
 
 impl LocalPage {
-    /// A page that is served only for so long after its last enrolment has ended.
+    /// Returns a page that is served for `linger` after its last enrolment has ended.
     #[must_use]
     pub fn lingering(linger: Duration) -> Self {
         Self { stored_within: linger, linger, ..Self::default() }
     }
 
-    /// A page whose pictures these children read.
+    /// Returns the page with `children` as the processes that read its pictures.
     #[must_use]
     pub fn read_by(self, children: Children) -> Self {
         Self { pictures: Pictures::read_by(children), ..self }
@@ -104,7 +105,7 @@ impl LocalPage {
         Ok(base)
     }
 
-    /// Stops the listener, once the answers that it has begun are written.
+    /// Stops the listener, and waits until the answers that it has begun are written.
     pub async fn end(&self) {
         let running = self.lock().take();
         if let Some(Running { stop, listener, .. }) = running {
@@ -208,7 +209,7 @@ async fn serve(site: &Site<'_>, guard: &Guard, request: Request) -> Result<Respo
         return Ok(response(StatusCode::NOT_FOUND, pages::unknown()));
     }
     let sent = Sent::of(&parts, body, site.wait).await?;
-    // A proxy or a tunnel on this machine would make everybody look like its own user.
+    // A proxy or a tunnel on this machine would make every client look like the proxy's own user.
     let ends = parts.extensions.get::<Visitor>().map(|visitor| visitor.ends);
     let made_here = guard::is_made_here(&parts.uri, &parts.headers);
     let same_user = match ends.filter(|_| made_here) {

@@ -1,8 +1,8 @@
 //! The page on which a person answers an enrolment: `/enroll/TOKEN`. Plain forms that work without a script; a server
 //! has it among its routes, and a sidecar serves it alone, on loopback, while one of its enrolments is open.
 //!
-//! Never here: a seed in a page or a URL, a token in a log line, or an answer to somebody who has not proved who they
-//! are.
+//! No page or URL contains a seed, no log line contains a token, and no page shows the request to a visitor who has not
+//! proved who they are.
 
 mod form;
 mod local;
@@ -48,21 +48,21 @@ use crate::{
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// The page on which the key is asked for may use the camera; no frame in it may.
+/// The page that asks for the key may use the camera; a frame in it may not.
 const CAMERA: HeaderValue =
     HeaderValue::from_static("camera=(self), microphone=(), geolocation=(), display-capture=()");
 
-/// A picture may take so many times as long to arrive as other bodies.
+/// How many times as long as another body a picture may take to arrive.
 const PICTURE_WAITS: u32 = 4;
 
-/// Where links begin.
+/// The path with which the links of enrolments begin.
 const PATH: &str = "/enroll/";
-/// Where an identity provider sends browsers back to.
+/// The path to which an identity provider redirects browsers.
 pub(super) const CALLBACK: &str = "/enroll/callback";
 
 pub(super) static ROUTES: [Route; 7] = [
     page(Method::GET, "/enroll/{token}", Takes::Moment, |visit, body| Box::pin(on_server(visit, body))),
-    // Besides a picture's own time, it waits for its turn to be read.
+    // Besides the time it takes to arrive, a picture waits for its turn to be read.
     page(Method::POST, "/enroll/{token}", Takes::Wait, |visit, body| Box::pin(on_server(visit, body))),
     page(Method::GET, CALLBACK, Takes::Moment, |visit, _| Box::pin(sign_in::callback(visit))),
     page(Method::GET, "/enroll/style.css", Takes::Moment, |visit, _| on_file(&visit)),
@@ -148,7 +148,7 @@ fn on_file(visit: &Visit<'_>) -> BoxFuture<'static, Result<Response, Problem>> {
     Box::pin(ready(file(visit.parts.uri.path()).ok_or(Problem::NoRoute)))
 }
 
-/// What serves the page.
+/// The service and the settings with which the page is served.
 struct Site<'a> {
     service: &'a Service,
     pictures: &'a Pictures,
@@ -165,13 +165,13 @@ fn signed_in(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     Some(first.to_str().ok().filter(|_| only).unwrap_or_default().trim().to_owned())
 }
 
-/// What is known of a visitor besides the request.
+/// Facts about a visitor besides the link and the form.
 struct VisitorFacts {
     same_user: Option<bool>,
     signed_in: Option<String>,
-    /// What a browser has kept since its person signed in.
+    /// The ticket that the browser has kept in a cookie since its person signed in.
     ticket: Option<String>,
-    /// The address, where there are several: a sidecar's visitors are all on its machine.
+    /// The visitor's address; `None` in a sidecar, whose visitors are all on its machine.
     from: Option<IpAddr>,
 }
 
@@ -193,7 +193,7 @@ impl Site<'_> {
             signed_in: known.signed_in.as_deref(),
             ticket: form.get("ticket").or(known.ticket.as_deref()),
             typed: form.get("proof").filter(|_| form.get("step") == Some("prove")),
-            // A look ahead by a browser or a bot must not count as the person's.
+            // A prefetch by a browser or a bot must not count as a visit by the person.
             looks: parts.method != Method::HEAD && !is_ahead(&parts.headers),
             from: known.from,
         };
@@ -228,7 +228,7 @@ impl Site<'_> {
         if wanted == "prove" {
             return self.entry(proven, StatusCode::OK, None);
         }
-        // Without this, another site or program could send a form for a person whom the connection proves.
+        // Without this, another site or program could send a form for a person whose connection is the proof.
         if !bool::from(form.get("ticket").unwrap_or_default().as_bytes().ct_eq(proven.ticket.as_bytes())) {
             self.service.note_forged(proven).await;
             return response(StatusCode::FORBIDDEN, pages::stale());
@@ -251,12 +251,12 @@ impl Site<'_> {
         }
     }
 
-    /// A step from the page that shows what will be added, whose names the person may have changed there.
+    /// Handles a step from the review page, on which the person may have changed the names.
     async fn reviewed(&self, proven: &Proven, form: &Form, (wanted, handle): (&str, &str)) -> Response {
         let mut is_renamed = false;
         if let (Some(label), Some(issuer)) = (form.get("label"), form.get("issuer")) {
             match self.service.rename_typed(proven, handle, (label, issuer)).await {
-                // What counts is what the page shows: its script may have sent the new names before, for a new code.
+                // The names that the page shows decide: its script may have sent the new names before, for a new code.
                 Ok(renamed) => {
                     is_renamed = match (form.get("shown-label"), form.get("shown-issuer")) {
                         (Some(shown), Some(by)) => (shown, by) != (label.trim(), issuer.trim()),
@@ -278,12 +278,12 @@ impl Site<'_> {
         if is_added && !(is_renamed && self.warns(proven, handle).await) {
             return self.add(proven, handle).await;
         }
-        // The first button of the form is also pressed by Enter in the field of the code.
+        // Enter in the field of the code presses the first button of the form, too.
         let feedback = if is_added { nothing } else { right.map_or(nothing, Feedback::Code) };
         self.review(proven, handle, feedback).await
     }
 
-    /// Whether there is something to warn of under the new names that the person has not seen.
+    /// Whether the new names need a warning that the person has not seen.
     async fn warns(&self, proven: &Proven, handle: &str) -> bool {
         let review = self.service.review(proven, handle).await.ok().flatten();
         review.is_some_and(|review| !review.same_name.is_empty() || review.other_wanted.is_some())
@@ -298,7 +298,7 @@ impl Site<'_> {
         }
     }
 
-    /// Shows what a person typed, if it can be added.
+    /// Shows the secret that a person typed for review, if it can be added.
     async fn look(&self, proven: &Proven, typed: &Typed<'_>) -> Response {
         match self.service.take_typed(proven, typed).await {
             Ok(handle) => self.review(proven, &handle, Feedback::Nothing).await,
@@ -313,7 +313,7 @@ impl Site<'_> {
         }
     }
 
-    /// Shows what is in the picture that a person sent: one secret, or several to choose from.
+    /// Shows the secrets in the picture that a person sent: one for review, or several to choose from.
     async fn look_at(&self, proven: &Proven, picture: Option<Picture>) -> Response {
         let links = match picture {
             Some(picture) => self.pictures.links(picture, proven.who(), self.wait * PICTURE_WAITS).await,
@@ -374,7 +374,7 @@ fn sentence(text: &str) -> String {
     format!("{first}{}.", letters.as_str())
 }
 
-/// What the page calls a field.
+/// The page's name for a field.
 fn named(field: &str) -> &'static str {
     match field {
         "label" => "The account",
@@ -384,7 +384,7 @@ fn named(field: &str) -> &'static str {
 }
 
 fn token_of(uri: &Uri) -> &str {
-    // Behind a proxy that serves us under a path, the path may still begin with it.
+    // A proxy that serves this server under a path may leave that path in front.
     uri.path().rsplit_once(PATH).map_or("", |(_, token)| token)
 }
 

@@ -1,5 +1,5 @@
-//! The pages of an enrolment, as HTML. Every one has a heading that says what happened and a sentence that says what to
-//! do.
+//! The pages of an enrolment, as HTML. Each one has a heading that states what happened and a sentence that states what
+//! to do.
 
 use crate::{
     domain::{
@@ -13,7 +13,7 @@ use crate::{
     transport::http::shell::{Html, alert, done, layout, message},
 };
 
-/// What was wrong with an entry, and what the person had typed besides the key.
+/// The problem with an entry, and what the person had typed besides the key.
 #[derive(Clone, Copy)]
 pub(super) struct Problem<'a> {
     pub(super) text: &'a str,
@@ -21,7 +21,7 @@ pub(super) struct Problem<'a> {
     pub(super) issuer: &'a str,
 }
 
-/// The label and the issuer as the page may send them back: a key in the wrong field is not.
+/// The label and the issuer that the page may show again; a text that holds a seed becomes empty.
 pub(super) fn not_seeds<'a>(field: &str, problem: &str, [label, issuer]: [&'a str; 2]) -> [&'a str; 2] {
     let kept = |text: &'a str, name| {
         let is_seed = field == name && problem == HOLDS_SEED || with_seeds_masked(text) != text;
@@ -59,7 +59,8 @@ pub(super) fn ended(state: EnrolmentState) -> Html {
     }
 }
 
-/// The visitor is signed in as somebody else. At the identity provider, they can sign in anew to open the link.
+/// The page for a visitor who is signed in as somebody else. With the token of the link, it offers another sign-in at
+/// the identity provider.
 pub(super) fn anothers(token: Option<&str>) -> Html {
     let mut body = Html::of(
         "<p>You are signed in, but this request is for another person. Nothing was opened. If somebody sent you this link, tell \
@@ -96,7 +97,7 @@ pub(super) fn failed(text: &str) -> Html {
     )
 }
 
-/// Asks for the proof. The page says nothing about the request before that.
+/// Asks for the proof. Before it, the page shows nothing about the request.
 pub(super) fn ask(asked: &ProofRequest) -> Html {
     let problem = match asked.problem {
         None => Html::default(),
@@ -149,7 +150,7 @@ fn ask_person(asked: &ProofRequest) -> Html {
     page
 }
 
-/// An answer of an identity provider that leads nowhere.
+/// The page for an answer of an identity provider that belongs to no sign-in in this browser.
 pub(super) fn no_sign_in() -> Html {
     message(
         "Open the link again",
@@ -158,7 +159,7 @@ pub(super) fn no_sign_in() -> Html {
     )
 }
 
-/// The identity provider has signed nobody in; the link can be opened again.
+/// The page for a sign-in that the identity provider refused, with the link to open again.
 pub(super) fn not_signed_in(token: &str) -> Html {
     let body = Html::of(
         "<p>Your identity provider did not sign you in, or gave no usable answer. Nothing was opened.</p>\n\
@@ -260,7 +261,7 @@ pub(super) fn added(secret: &TotpSecret) -> Html {
     layout("Added", &body)
 }
 
-/// Who asks, for whom, and the words that the chat shows too.
+/// The part of the page that names the caller, the person and the words that the chat shows too.
 fn about(view: &EnrolmentView) -> Html {
     let who = match (view.client.name.as_str(), view.is_person) {
         ("", true) => "you, at a terminal".to_owned(),

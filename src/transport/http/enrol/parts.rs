@@ -8,24 +8,24 @@ use memchr::memmem::find;
 
 use crate::domain::limits::BODY_BYTES_MAX;
 
-/// Bytes of a boundary (RFC 2046).
+/// The most bytes of a boundary (RFC 2046).
 const BOUNDARY_BYTES_MAX: usize = 70;
 
-/// A body is no form, or ended too early.
+/// The error of a body that is no form, or that ended too early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken;
 
 /// The parts of a body.
 pub(super) struct FormParts {
     body: BodyDataStream,
-    /// What stands between two parts.
+    /// The bytes between two parts: a line break, two hyphens and the boundary.
     delimiter: Vec<u8>,
-    /// What has arrived and not been read.
+    /// The bytes that have arrived and not been read.
     here: BytesMut,
 }
 
 impl FormParts {
-    /// The parts of a body, if its headers say that it has some.
+    /// The parts of a body, if its headers declare some; otherwise the body.
     pub(super) fn of(headers: &HeaderMap, body: Body) -> Result<Self, Body> {
         let Some(boundary) = boundary(headers) else { return Err(body) };
         // The first delimiter has no line before it.
@@ -33,7 +33,7 @@ impl FormParts {
         Ok(Self { body: body.into_data_stream(), delimiter, here })
     }
 
-    /// The name of the next part, after the content of the one before was read. `None`: that was the last.
+    /// The name of the next part, after the content of the one before was read; `None` after the last part.
     pub(super) async fn next(&mut self) -> Result<Option<String>, Broken> {
         loop {
             let begins = self.here.get(..self.delimiter.len());

@@ -1,9 +1,9 @@
-//! Whether the other end of a loopback connection belongs to the user who runs this process. Linux says whose each
-//! socket is; elsewhere nothing is claimed, and the person types a phrase instead.
+//! Whether the other end of a loopback connection belongs to the user who runs this process. Linux reports the owner of
+//! each socket; on other systems the owner is unknown, and the person types a phrase instead.
 
 use crate::transport::http::listener::Ends;
 
-/// `None`: it can't be found out.
+/// Whether the client's socket belongs to the user of this process; `None` if that can't be determined.
 #[cfg(target_os = "linux")]
 pub(super) fn is_same_user(ends: Ends) -> Option<bool> {
     // The kernel writes its tables in pieces, and may leave a row out while others come and go.
@@ -46,11 +46,11 @@ pub(super) const fn is_same_user(_: Ends) -> Option<bool> {
 mod table {
     use std::net::{IpAddr, SocketAddr};
 
-    /// How a table writes an address.
+    /// Writes an address as a table does; `None` if the table can't hold it.
     pub(super) type Written = fn(SocketAddr) -> Option<String>;
 
-    /// The state of a connection that both ends have open. A socket that nobody has open any more has no owner, and is
-    /// shown as root's.
+    /// The state of a connection that both ends have open. A socket that no process has open any more has no owner, and
+    /// is shown as root's.
     const ESTABLISHED: &str = "01";
 
     pub(super) fn v4(address: SocketAddr) -> Option<String> {

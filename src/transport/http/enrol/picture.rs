@@ -1,5 +1,5 @@
-//! A picture that a person sends to the page: it is taken in once they have proved who they are, and a child process reads
-//! it. It is in memory alone, and gone when its codes are read.
+//! A picture that a person sends to the page: it is accepted once they have proved who they are, and a child process
+//! reads it. It is held in memory only, and dropped when its codes are read.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ use crate::{
     transport::qr::{self, NoText},
 };
 
-/// The reader of a page's pictures. Clones share its room.
+/// The reader of a page's pictures. Clones share its limits.
 #[derive(Debug, Clone)]
 pub(in crate::transport::http) struct Pictures {
     children: Children,
@@ -36,13 +36,13 @@ pub(in crate::transport::http) struct Pictures {
 
 type Person = (Option<AccountId>, Option<SeatId>);
 
-/// A picture in memory, and its share of it.
+/// A picture in memory, and its permits for that memory.
 struct Arrived {
     file: Vec<u8>,
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// How long a picture still waits for others.
+/// The time for which a picture may still wait for other pictures.
 struct Patience(Duration);
 
 impl Patience {
@@ -79,7 +79,7 @@ pub(super) enum NoLink {
 }
 
 impl NoLink {
-    /// The stable word for it.
+    /// The stable error code.
     pub(super) const fn code(&self) -> ErrorCode {
         match self {
             Self::NoFile | Self::Cut | Self::Slow | Self::Other | Self::TooMany => ErrorCode::InvalidArgument,
@@ -95,8 +95,9 @@ impl Pictures {
         Self { children, memory: Arc::new(Semaphore::new(PICTURES_BYTES_MAX)), turns: Arc::default() }
     }
 
-    /// The links in a picture's QR codes; at least one. The picture may take so long to arrive. Only what has arrived takes
-    /// room, and a person sends one at a time, so that slow ones keep nobody else waiting.
+    /// The links in a picture's QR codes; at least one. `wait` is the time that the picture may take to arrive. Only
+    /// the bytes that have arrived take memory, and a person sends one picture at a time, so that slow pictures don't
+    /// keep other people waiting.
     pub(super) async fn links(
         &self,
         mut picture: Picture,
@@ -128,7 +129,7 @@ impl Pictures {
         }
     }
 
-    /// What a person holds while they send a picture.
+    /// The semaphore whose only permit a person holds while they send a picture.
     fn turn_of(&self, person: Person) -> Arc<Semaphore> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
@@ -155,12 +156,12 @@ impl Pictures {
 }
 
 impl Picture {
-    /// The part of a form that comes next.
+    /// The picture in the part of a form whose content comes next.
     pub(super) const fn of(parts: FormParts) -> Self {
         Self(parts)
     }
 
-    /// Takes a picture off the connection that nobody will read, so that its sender gets the answer.
+    /// Reads and drops a picture that is not used, so that its sender gets the answer.
     pub(super) async fn skip(mut self, wait: Duration) {
         let _ = timeout(wait, async { while let Ok(Some(_)) = self.0.piece().await {} }).await;
     }

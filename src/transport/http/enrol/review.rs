@@ -1,4 +1,4 @@
-//! The page that shows what will be added, for its person to check.
+//! The page that shows the secret to be added, for the person to check.
 
 use super::pages::{Problem, fact, field, hidden, name_of, ticket};
 use crate::{
@@ -7,18 +7,17 @@ use crate::{
     transport::http::shell::{Html, alert, done, layout},
 };
 
-/// What a review answers to what the person did.
+/// The review page's answer to the person's last step.
 #[derive(Clone, Copy)]
 pub(super) enum Feedback<'a> {
-    /// Nothing.
     Nothing,
     /// Whether a code is right.
     Code(bool),
-    /// What was wrong with new names.
+    /// The problem with new names.
     Names(Problem<'a>),
 }
 
-/// What will be added, and its current code. All of it is one form, so that new names are taken along by every button.
+/// The secret to be added, and its current code. The page is one form, so that every button sends new names along.
 pub(super) fn page(proven: &Proven, review: &Review, feedback: Feedback<'_>) -> Html {
     let metadata = &review.metadata;
     let digits = review.code.digits();
@@ -35,7 +34,7 @@ pub(super) fn page(proven: &Proven, review: &Review, feedback: Feedback<'_>) -> 
             (checked(&feedback), issuer, metadata.label.as_str())
         }
     };
-    // The answer to what the person did comes first.
+    // The answer to the person's last step comes first.
     let body = answer
         .add(&warnings(review))
         .put("<form method=\"post\" autocomplete=\"off\">\n")
@@ -77,7 +76,7 @@ fn checked(feedback: &Feedback<'_>) -> Html {
     }
 }
 
-/// What a person should know before they add a secret.
+/// The warnings for a person before they add a secret.
 fn warnings(review: &Review) -> Html {
     let there = match (review.same_seed.first(), review.same_name.first()) {
         (Some(same), _) => alert(&Html::of("This key is there already, as ").text(name_of(same)).put(".")),

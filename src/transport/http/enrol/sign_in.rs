@@ -1,6 +1,7 @@
 //! A person proves on a server's page who they are, by signing in at the identity provider in the same browser.
 //!
-//! The browser keeps one cookie: first what its sign-in is derived from, then the ticket of the person who has signed in.
+//! The browser keeps one cookie: first the value from which its sign-in is derived, then the ticket of the person who
+//! has signed in.
 
 use std::net::IpAddr;
 
@@ -26,18 +27,19 @@ use crate::{
     },
 };
 
-/// The query of a link by which its person wants to sign in.
+/// The query of a link that requests a sign-in.
 const WANTED: &str = "sign-in";
-/// The same for a person whom the provider took for somebody else.
+/// The same for a person whom the provider has signed in as somebody else.
 const WANTED_AS_OTHER: &str = "sign-in=other";
 
 impl ServerPage {
-    /// Where the provider sends browsers back to, as it was told.
+    /// The redirect URI that is sent to the provider.
     fn callback(&self) -> String {
         format!("{}{CALLBACK}", self.base)
     }
 
-    /// The cookie's name and where browsers send it. Over TLS, no other server of the same domain can set it.
+    /// The cookie's name, and the path to which browsers send it. Over TLS, no other server of the same domain can set
+    /// it.
     fn cookie(&self) -> (&'static str, String) {
         if self.base.starts_with("https://") {
             return ("__Host-countersign", "/; Secure".to_owned());
@@ -46,7 +48,7 @@ impl ServerPage {
         ("countersign", format!("{}/enroll", path.unwrap_or_default()))
     }
 
-    /// Lets the browser keep a value for so many seconds.
+    /// The `Set-Cookie` value with which the browser keeps `value` for `seconds`.
     fn keep(&self, value: &str, seconds: u64) -> Option<HeaderValue> {
         let (name, path) = self.cookie();
         let text = format!("{name}={value}; Path={path}; HttpOnly; SameSite=Lax; Max-Age={seconds}");
@@ -63,7 +65,7 @@ impl ServerPage {
     }
 }
 
-/// Sends the browser to the identity provider, if its person wants that and can sign in there.
+/// Redirects the browser to the identity provider, if the link requests a sign-in and the person can sign in there.
 pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Option<Response>, Problem> {
     let who = match parts.uri.query() {
         Some(WANTED) => Who::Anybody,
@@ -79,7 +81,7 @@ pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Option<Response>, 
     }))
 }
 
-/// Takes the provider's answer, which the browser brings.
+/// Handles the provider's answer, which arrives in the query of the browser's request.
 pub(super) async fn callback(visit: Visit<'_>) -> Result<Response, Problem> {
     let Visit { app, parts } = visit;
     let oauth = app.auth.oauth().filter(|oauth| oauth.signs_in()).ok_or(Problem::NoRoute)?;
@@ -91,7 +93,7 @@ pub(super) async fn callback(visit: Visit<'_>) -> Result<Response, Problem> {
         app.service.record_own(ErrorCode::Unauthenticated, row, from).await;
         return Ok(response(StatusCode::FORBIDDEN, pages::no_sign_in()));
     };
-    // Nobody is asked for an enrolment that has ended.
+    // The provider is not asked about an enrolment that has ended.
     let who = if app.service.is_enrolment_open(sign_in.id).await? {
         signed_in(app, oauth, &sign_in, &answer).await
     } else {
@@ -108,7 +110,7 @@ async fn signed_in(app: &App, oauth: &OAuth, sign_in: &SignIn, answer: &Form) ->
     oauth.signed_in(sign_in, (code, issuer), &app.page.callback(), &app.service).await
 }
 
-/// The page at the end of a sign-in. The cookie that it began with is of no more use.
+/// The answer at the end of a sign-in. It replaces or removes the cookie with which the sign-in began.
 async fn ended(
     app: &App,
     oauth: &OAuth,
@@ -132,7 +134,7 @@ async fn ended(
     response
 }
 
-/// Sends the browser somewhere else.
+/// Redirects the browser to another URL.
 fn away(to: &str, cookie: Option<HeaderValue>) -> Response {
     let Ok(to) = HeaderValue::try_from(to) else {
         return response(StatusCode::SERVICE_UNAVAILABLE, pages::no_sign_in());

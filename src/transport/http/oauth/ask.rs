@@ -14,7 +14,7 @@ const WAIT: Duration = Duration::from_secs(5);
 /// The most bytes of an answer: a set of keys has a few thousand.
 const ANSWER_BYTES_MAX: u64 = 256 * 1024;
 
-/// Why there is no answer that could be used.
+/// Why there is no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoAnswer {
     #[error("{0}")]
@@ -46,7 +46,7 @@ pub(super) fn places(issuer: &str) -> Vec<String> {
     places
 }
 
-/// Whether what a provider calls one of its URLs is reached over TLS, or is on this machine like the issuer itself.
+/// Whether a URL in a provider's metadata uses TLS, or is on this machine like the issuer itself.
 pub(super) fn is_safe(url: &str, issuer: &str) -> bool {
     let scheme = url.parse::<Uri>().ok().and_then(|uri| uri.scheme_str().map(str::to_owned));
     match scheme.as_deref() {
@@ -72,7 +72,7 @@ pub(super) fn get<T: DeserializeOwned>(issuer: &str, url: &str) -> Result<T, NoA
     read(agent(issuer, 3).get(url).header("accept", "application/json").call().map_err(Box::new)?)
 }
 
-/// Sends a form, and nowhere else than asked: it holds what nobody else may see.
+/// Sends a form, without following redirects: it holds secrets.
 pub(super) fn post<T: DeserializeOwned>(
     issuer: &str,
     url: &str,

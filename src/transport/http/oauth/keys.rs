@@ -1,7 +1,8 @@
 //! The provider's metadata and public keys: fetched when needed, and refreshed while they are used.
 //!
-//! An unknown key id triggers a fetch, since providers change their keys; but only at intervals, since anybody can make
-//! up a key id. A fetch is a separate task: its caller may be gone before the answer arrives, and others need it.
+//! An unknown key id triggers a fetch, since providers change their keys; but only at intervals, since any client can
+//! make up a key id. A fetch is a separate task: its caller may be gone before the answer arrives, and other callers
+//! need it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -49,7 +50,7 @@ struct KeyCache {
     learned: Option<Instant>,
     /// No fetch before this time.
     rests_until: Option<Instant>,
-    /// Lives as long as a fetch is running.
+    /// The receiver of the latest fetch, whose sender lives as long as the fetch runs.
     asking: Option<Receiver<()>>,
 }
 
@@ -68,7 +69,7 @@ struct Metadata {
     endpoints: Endpoints,
 }
 
-/// Where people sign in, and how.
+/// The provider's endpoints for sign-ins, and their options.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct Endpoints {
@@ -98,12 +99,12 @@ impl Keys {
         self.learned(|kept| kept.find(head)).await
     }
 
-    /// Where people sign in.
+    /// The provider's endpoints for sign-ins.
     pub(super) async fn endpoints(&self) -> Option<Arc<Endpoints>> {
         self.learned(|kept| kept.endpoints.clone().filter(|_| kept.is_trusted())).await
     }
 
-    /// Asks the provider anew, unless it is being asked. What is known serves until it answers.
+    /// Fetches from the provider again, unless a fetch is running. The cached values stay in use until it ends.
     pub(super) fn ask_again(&self) {
         let mut kept = self.shared.kept();
         if kept.asking.take().is_none_or(|asking| asking.has_changed().is_err()) {
@@ -111,18 +112,19 @@ impl Keys {
         }
     }
 
-    /// Something of the provider's; if it is not known, the provider is asked.
+    /// A cached value. If it is missing, waits for the running fetch, or for a new one if the interval allows it.
     async fn learned<T>(&self, find: impl Fn(&KeyCache) -> Option<T>) -> Option<T> {
         let (known, asking) = self.look(&find);
         if known.is_some() {
             return known;
         }
-        // It ends with the task, whatever the result.
+        // The wait ends with the task, whatever the result.
         let _ = asking?.changed().await;
         find(&self.shared.kept())
     }
 
-    /// It if it is known, and the running fetch if there is one.
+    /// The cached value, and the running fetch if there is one. Starts a fetch if the value is missing or old, and the
+    /// interval allows it.
     fn look<T>(&self, find: impl Fn(&KeyCache) -> Option<T>) -> (Option<T>, Option<Receiver<()>>) {
         let mut kept = self.shared.kept();
         let known = find(&kept);

@@ -1,8 +1,8 @@
-//! OAuth 2.1 as a resource server: accepts access tokens of an existing identity provider, and serves the documents
-//! that tell clients where to get one (RFC 9728). And as a client: people sign in there to prove who they are.
+//! OAuth 2.1 as a resource server: accepts access tokens of an existing identity provider, and serves the documents by
+//! which clients find where to get one (RFC 9728). As a client, it lets people sign in there to prove who they are.
 //!
-//! Never here: an authorization endpoint of our own, a token that is passed on, or a token accepted without checking
-//! issuer, audience, times and signature.
+//! It has no authorization endpoint of its own, passes no token on, and accepts no token without checking issuer,
+//! audience, times and signature.
 
 mod ask;
 mod keys;
@@ -38,9 +38,9 @@ const AT_MCP: &str = "/.well-known/oauth-protected-resource/mcp";
 pub(super) struct OAuth {
     settings: OAuthSettings,
     keys: Keys,
-    /// Codes that may be redeemed at once: each takes a thread.
+    /// Permits for the codes that are redeemed at once: each takes a thread.
     redeeming: Arc<Semaphore>,
-    /// Codes that may be redeemed for each link, so that a visitor can't make this server flood the provider.
+    /// The limit on codes redeemed for each link, so that a visitor can't make this server flood the provider.
     redeemed: Pace,
     /// The `resource_metadata="…"` part of challenges.
     challenge: String,
@@ -111,12 +111,12 @@ impl OAuth {
         })
     }
 
-    /// The part of a challenge that says where callers can log in.
+    /// The part of a challenge with the URL of the document that names the provider.
     pub(super) fn metadata(&self) -> &str {
         &self.challenge
     }
 
-    /// Asks the provider for its keys and addresses anew.
+    /// Fetches the provider's keys and endpoints again.
     pub(super) fn ask_again(&self) {
         self.keys.ask_again();
     }

@@ -1,5 +1,5 @@
 //! Signs a person in by their browser: the authorization code flow with PKCE (RFC 9700, `OpenID` Connect Core). The
-//! browser is sent to the provider and brings a code back; the code is redeemed for a token that says who it is.
+//! browser is sent to the provider and brings a code back; the code is redeemed for a token that names the person.
 
 use std::sync::Arc;
 
@@ -20,21 +20,21 @@ use crate::{
     transport::http::settings::OAuthClient,
 };
 
-/// Codes that are redeemed at once.
+/// The most codes that are redeemed at once.
 pub(super) const REDEEMED_AT_ONCE_MAX: usize = 8;
-/// Codes that are redeemed for one link.
+/// The most codes that are redeemed for one link.
 pub(super) const REDEEMED_FOR_A_LINK: Rate = Rate::per_minute(60);
 
-/// Whom the provider is asked for.
+/// The person for whom a sign-in is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::transport::http) enum Who {
-    /// The person who signed in, as the provider knows them.
+    /// Any person; the provider may remember an earlier sign-in.
     Anybody,
-    /// A person whom it took for somebody else: it asks them to sign in anew.
+    /// A person whom the provider signed in as somebody else: it asks them to sign in again.
     Other,
 }
 
-/// Why nobody is signed in. For the log; it holds nothing of what the provider or the browser said.
+/// Why a sign-in failed. For the log; it quotes neither the provider nor the browser.
 #[derive(Debug, thiserror::Error)]
 enum NoSignIn {
     #[error("this server is not a client of it")]
@@ -162,8 +162,8 @@ impl OAuth {
     }
 }
 
-/// Gets the token for a code. The client says who it is in the way that every provider must know, unless the provider says
-/// that it knows only the other one.
+/// Gets the token for a code. The client authenticates with HTTP Basic, which every provider must support, unless the
+/// provider's metadata lists only `client_secret_post`.
 fn redeem(
     issuer: &str,
     endpoints: &Endpoints,

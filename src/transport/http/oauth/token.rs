@@ -46,7 +46,7 @@ pub(super) enum NoLogin {
 
 /// The types of tokens that grant access. Several providers write none.
 pub(super) const ACCESS: &[&str] = &["jwt", "at+jwt"];
-/// The types of tokens that say who has signed in.
+/// The types of tokens that identify the person who has signed in.
 pub(super) const IDENTITY: &[&str] = &["jwt"];
 
 /// The part of a token that is read before its signature is checked: which key to check it with.
@@ -87,7 +87,7 @@ enum Words {
 }
 
 impl Head {
-    /// Reads the header of a token that must be of one of these types, or say nothing of it.
+    /// Reads the header of a token that must be of one of these types, or name none.
     pub(super) fn of(token: &str, types: &[&str]) -> Result<Self, NoLogin> {
         let header = decode_header(token).map_err(|_| NoLogin::NoToken)?;
         if !ALGORITHMS.contains(&header.alg) {
@@ -143,8 +143,8 @@ impl Claims {
         words.filter_map(|word| word.parse::<Scope>().ok()).collect()
     }
 
-    /// Checks that the token is of this sign-in, and made for this client: one that names others too must say that it is
-    /// ours.
+    /// Checks that the token is of this sign-in, and made for this client: a token for several audiences must name this
+    /// client as its authorized party.
     pub(super) fn of_sign_in(self, client: &str, nonce: &str) -> Result<Self, NoLogin> {
         let names_others = self.aud.as_ref().and_then(Value::as_array).is_some_and(|named| named.len() > 1);
         let is_ours = match &self.azp {

@@ -1,4 +1,4 @@
-//! Text of a page: whatever comes from outside is escaped when it is added.
+//! Text of a page: text from outside is escaped when it is added.
 
 use std::fmt::Display;
 
@@ -7,18 +7,18 @@ use std::fmt::Display;
 pub(in crate::transport::http) struct Html(String);
 
 impl Html {
-    /// HTML that stands in our own source.
+    /// HTML from this program's own source.
     pub(in crate::transport::http) fn of(text: &'static str) -> Self {
         Self(text.to_owned())
     }
 
-    /// Adds HTML that stands in our own source.
+    /// Adds HTML from this program's own source.
     pub(in crate::transport::http) fn put(mut self, text: &'static str) -> Self {
         self.0.push_str(text);
         self
     }
 
-    /// Adds text from anywhere.
+    /// Adds text from any source, escaped.
     pub(in crate::transport::http) fn text(mut self, text: impl Display) -> Self {
         self.0.push_str(&escaped(&text.to_string()));
         self
@@ -36,8 +36,8 @@ impl Html {
     }
 }
 
-/// A text that means itself, in elements and in quoted attributes. What would turn the direction of the text around it
-/// is left out.
+/// Escapes a text for elements and for quoted attributes. Characters that would change the direction of the text around
+/// them are left out.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,7 +1,7 @@
-//! The shell of every page for people: its layout, style, script and headers. Pages are whole documents that work without a
-//! script; a script adds comfort, by what it finds in the page.
+//! The shell of every page for people: its layout, style, script and headers. Pages are whole documents that work
+//! without a script; a script adds comfort, to the elements that it finds in the page.
 //!
-//! Never here: text from outside that is not escaped, or anything from another site.
+//! A page never contains unescaped text from outside, or anything from another site.
 
 mod html;
 
@@ -18,11 +18,11 @@ pub(super) const STYLE: &str = include_str!("style.css");
 /// The script of every page, `page.js` beside them.
 pub(super) const SCRIPT: &str = include_str!("page.js");
 
-/// Nothing but our own style and scripts, forms and requests to ourselves alone, and no frame around the page.
+/// Allows only this server's style and scripts, forms and requests to this server alone, and no frame around the page.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; img-src data:; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
-/// What a page may use of the machine: nothing, unless it says more.
+/// The header with the devices that a page may use: none, unless the page sets it itself.
 pub(super) const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const NO_PERMISSIONS: HeaderValue =
     HeaderValue::from_static("camera=(), microphone=(), geolocation=(), display-capture=()");
@@ -43,17 +43,17 @@ pub(super) fn layout(title: &'static str, content: &Html) -> Html {
         .put("</main>\n<footer>Countersign, the authenticator app for AI agents</footer>\n</body>\n</html>\n")
 }
 
-/// A page that says one thing.
+/// A page with one message.
 pub(super) fn message(title: &'static str, text: &'static str) -> Html {
     layout(title, &Html::of("<p>").put(text).put("</p>\n"))
 }
 
-/// What is wrong. It has the focus, so that it is seen and read out.
+/// A paragraph about a problem. It has the focus, so that it is seen and read out.
 pub(super) fn alert(text: &Html) -> Html {
     Html::of("<p class=\"bad\" role=\"alert\" tabindex=\"-1\" autofocus>").add(text).put("</p>\n")
 }
 
-/// What went well. It has the focus, too.
+/// A paragraph about a success. It has the focus, too.
 pub(super) fn done(text: &Html) -> Html {
     Html::of("<p class=\"good\" role=\"status\" tabindex=\"-1\" autofocus>").add(text).put("</p>\n")
 }
@@ -77,7 +77,7 @@ pub(super) fn asset(media_type: &'static str, text: &'static str) -> Response {
     let mut response = Response::new(Body::from(text));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    // A page that ends its server needs nothing more from it.
+    // With cached files, a page that ends its server needs nothing more from it.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=600"));
     response
 }
