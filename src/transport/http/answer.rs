@@ -26,7 +26,7 @@ pub(super) enum Problem {
     Turned(Turned),
     /// No such route.
     NoRoute,
-    /// The caller has no such session. The text says how to begin one.
+    /// The caller has no such session. The text describes how to begin one.
     NoSession(&'static str),
     /// The body took too long to arrive.
     SlowBody,
@@ -36,7 +36,7 @@ pub(super) enum Problem {
     MediaType,
     /// `Accept` allows neither of MCP's two answer types.
     Accept,
-    /// The body is not a message of MCP, or lacks something. This is the error in JSON-RPC's format.
+    /// The body is not a message of MCP, or an `initialize` lacks a part. This is the error in JSON-RPC's format.
     Message(Vec<u8>),
     /// rmcp refused the request, with this status and error.
     Mcp(StatusCode, Vec<u8>),

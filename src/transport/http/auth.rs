@@ -41,7 +41,7 @@ pub(super) enum Tried {
     Something,
 }
 
-/// What a request is counted as.
+/// Whether a request counts as a call or as an MCP message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counts {
     Call,
@@ -181,8 +181,8 @@ impl Auth {
         if tried { Tried::Something } else { Tried::Nothing }
     }
 
-    /// The `WWW-Authenticate` value for a refused caller; with an identity provider, it names the place where callers
-    /// can log in.
+    /// The `WWW-Authenticate` value for a refused caller; with an identity provider, it contains the URL of the
+    /// document that names the provider.
     pub(super) fn challenge(&self, refusal: &Refusal, tried: Tried) -> Option<HeaderValue> {
         let text = match (refusal, &self.oauth) {
             (Refusal::Unauthenticated, oauth) => {

@@ -1,6 +1,6 @@
 //! Finds the ends of lines in a request's head. hyper accepts a bare line feed as the end of a line; a proxy in front
-//! may not, and then the two disagree on what the head says and where the next request begins. So a bare line feed is
-//! replaced before hyper sees it: the request becomes invalid, and the connection ends.
+//! may not, and then the two disagree on the content of the head and on the start of the next request. So a bare line
+//! feed is replaced before hyper sees it: the request becomes invalid, and the connection ends.
 
 /// The replacement of a bare line feed: a byte that is invalid in a head.
 const SPOILED: u8 = 0;

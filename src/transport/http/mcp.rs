@@ -367,7 +367,7 @@ async fn readable(response: Response, app: &App) -> Result<Response, Problem> {
             Problem::Method(allowed.unwrap_or("POST").to_owned())
         }
         StatusCode::NOT_ACCEPTABLE => Problem::Accept,
-        // The body's type was checked before, so rmcp means that it can't parse the body.
+        // The body's type was checked before, so the status means that rmcp can't parse the body.
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::Message(PARSE_ERROR.to_vec()),
         status if status.is_client_error() => {
             let problem = "is missing, or `MCP-Protocol-Version` names a revision that is not known; start with \

@@ -1,8 +1,8 @@
 //! Connections: how many there are in total and from one address, and which one is closed to make room.
 //!
 //! A connection is cheap to open and to leave idle, so connections whose last request had a valid credential are
-//! preferred: when no place is free, the oldest stranger is closed. Someone who fills the server with idle connections
-//! only displaces their own. Each key has a share, so that its holder can't fill the server either.
+//! preferred: when no place is free, the oldest stranger is closed. A client that fills the server with idle
+//! connections only displaces its own. Each key has a share, so that its holder can't fill the server either.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,7 +22,7 @@ use crate::{
     transport::owner::Owner,
 };
 
-/// How long a caller with too many connections must wait before it tries again.
+/// How long a caller with too many connections should wait before it tries again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The address of the other end of a connection.

@@ -64,7 +64,7 @@ pub(super) struct Sessions {
     copying: tokio::sync::Mutex<()>,
 }
 
-/// What is stored for a session besides rmcp's state.
+/// The state of a session besides rmcp's.
 struct SessionEntry {
     place: Place,
     used: Instant,
@@ -72,7 +72,7 @@ struct SessionEntry {
     streams: Arc<AtomicUsize>,
     enrolment_requests: Arc<EnrolmentRequests>,
     end: SessionEnd,
-    /// Whether its client knows its id, or this copy's greeting was answered.
+    /// Whether the client knows the session's id, or the greeting of this copy was answered.
     is_ready: bool,
 }
 
@@ -209,7 +209,7 @@ impl Sessions {
 
     /// Ends a session that is not in the book any more.
     async fn end(&self, (id, kept): (SessionId, SessionEntry)) {
-        // rmcp would let waiting calls go on for seconds, with their reserved steps.
+        // rmcp would let waiting calls continue for seconds, with their reserved steps.
         kept.end.tell();
         // In a separate task: the caller may be gone before the session has ended, and the session keeps its place
         // until then.
@@ -230,7 +230,7 @@ impl Sessions {
     /// Closes every session of this owner.
     pub(super) async fn close_all_of(&self, owner: Owner) {
         if let Some(shared) = &self.shared {
-            // The owner may not call any more; a session that is not removed now ends when it has been idle.
+            // The owner may not call any more; a session that is not removed now ends later, as an idle one.
             let _ = shared.service.end_sessions_of(&owner.of_session()).await;
         }
         let mine: Vec<_> = {

@@ -1,6 +1,7 @@
 //! Open streams of all transports: their number, their owners, and their ends.
 //!
-//! Each request is authenticated, so it is refused once its caller's rights have ended; an open stream must be ended.
+//! Each request is authenticated, so it is refused once its caller's rights have ended; an open stream must be ended
+//! separately.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,7 +20,7 @@ use crate::{
     transport::owner::Owner,
 };
 
-/// How long a caller with too many streams must wait before it tries again.
+/// How long a caller with too many streams should wait before it tries again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The open streams.

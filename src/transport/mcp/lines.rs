@@ -13,7 +13,7 @@ const READ_BYTES: usize = 8 * 1024;
 /// Reads lines.
 pub(super) struct Lines<R> {
     input: R,
-    /// The bytes that were read last. Lines hold seeds, so it is wiped before the next read.
+    /// The bytes that were read last. Lines hold seeds, so they are wiped before the next read.
     buffer: Vec<u8>,
     /// The number of its bytes that belong to a line.
     used: usize,

@@ -1,8 +1,8 @@
 //! The page on which a person answers an enrolment: `/enroll/TOKEN`. Plain forms that work without a script; a server
 //! has it among its routes, and a sidecar serves it alone, on loopback, while one of its enrolments is open.
 //!
-//! No page or URL contains a seed, no log line contains a token, and no page shows the request to a visitor who has not
-//! proved who they are.
+//! No page or URL contains a seed, no log line contains a token, and no page shows the enrolment to a visitor who has
+//! not proved who they are.
 
 mod form;
 mod local;
@@ -298,7 +298,7 @@ impl Site<'_> {
         }
     }
 
-    /// Shows the secret that a person typed for review, if it can be added.
+    /// Shows a typed secret for review, if it can be added.
     async fn look(&self, proven: &Proven, typed: &Typed<'_>) -> Response {
         match self.service.take_typed(proven, typed).await {
             Ok(handle) => self.review(proven, &handle, Feedback::Nothing).await,

@@ -159,7 +159,7 @@ pub(super) fn no_sign_in() -> Html {
     )
 }
 
-/// The page for a sign-in that the identity provider refused, with the link to open again.
+/// The page for a sign-in that failed at the identity provider, with the link to open again.
 pub(super) fn not_signed_in(token: &str) -> Html {
     let body = Html::of(
         "<p>Your identity provider did not sign you in, or gave no usable answer. Nothing was opened.</p>\n\

@@ -24,8 +24,8 @@ use super::{
 
 /// The age at which keys are refreshed. Until new ones arrive, the old ones stay in use.
 const FRESH: Duration = Duration::from_mins(10);
-/// How long keys are used if they can't be refreshed: a short outage of the provider must not lock everybody out, and a
-/// withdrawn key must not be trusted for ever.
+/// How long keys are used if they can't be refreshed: a short outage of the provider must not lock all callers out, and
+/// a withdrawn key must not be trusted for ever.
 const TRUSTED: Duration = Duration::from_hours(1);
 /// The shortest interval between fetches after a success, and after a failure.
 const REST: Duration = Duration::from_secs(30);

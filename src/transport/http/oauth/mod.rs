@@ -40,7 +40,7 @@ pub(super) struct OAuth {
     keys: Keys,
     /// Permits for the codes that are redeemed at once: each takes a thread.
     redeeming: Arc<Semaphore>,
-    /// The limit on codes redeemed for each link, so that a visitor can't make this server flood the provider.
+    /// The rate limit on codes redeemed for each link, so that a visitor can't make this server flood the provider.
     redeemed: Pace,
     /// The `resource_metadata="…"` part of challenges.
     challenge: String,

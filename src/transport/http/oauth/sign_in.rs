@@ -22,7 +22,7 @@ use crate::{
 
 /// The most codes that are redeemed at once.
 pub(super) const REDEEMED_AT_ONCE_MAX: usize = 8;
-/// The most codes that are redeemed for one link.
+/// The highest rate at which codes are redeemed for one link.
 pub(super) const REDEEMED_FOR_A_LINK: Rate = Rate::per_minute(60);
 
 /// The person for whom a sign-in is requested.
@@ -163,7 +163,7 @@ impl OAuth {
 }
 
 /// Gets the token for a code. The client authenticates with HTTP Basic, which every provider must support, unless the
-/// provider's metadata lists only `client_secret_post`.
+/// provider's metadata lists `client_secret_post` and not `client_secret_basic`.
 fn redeem(
     issuer: &str,
     endpoints: &Endpoints,

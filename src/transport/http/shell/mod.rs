@@ -1,5 +1,5 @@
 //! The shell of every page for people: its layout, style, script and headers. Pages are whole documents that work
-//! without a script; a script adds comfort, to the elements that it finds in the page.
+//! without a script; a script adds convenience to the elements that it finds in the page.
 //!
 //! A page never contains unescaped text from outside, or anything from another site.
 
@@ -18,7 +18,8 @@ pub(super) const STYLE: &str = include_str!("style.css");
 /// The script of every page, `page.js` beside them.
 pub(super) const SCRIPT: &str = include_str!("page.js");
 
-/// Allows only this server's style and scripts, forms and requests to this server alone, and no frame around the page.
+/// Allows only this server's style and scripts, images in `data:` URLs, and forms and requests to this server; allows
+/// no frame around the page.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; img-src data:; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
