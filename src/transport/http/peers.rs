@@ -267,7 +267,7 @@ mod tests {
         (peers.enter(peer(address), together, leave.clone()), leave)
     }
 
-    /// A place of somebody with a right credential, if there is one; each of them holds another key.
+    /// A place of a connection with a valid credential, if a place is free; each connection has another key.
     fn known(peers: &Arc<Peers>, address: &str) -> Option<Place> {
         let (Entry::Free(place) | Entry::Instead(place), _) = enter(peers, address, false) else { return None };
         place.recognise(owner(u128::from(place.number) + 100)).unwrap();

@@ -21,7 +21,7 @@ use crate::{
 /// One route.
 pub(super) struct Route {
     pub(super) method: Method,
-    /// In the notation of axum and `OpenAPI`: `/api/v2/seats/{seat_id}`.
+    /// The path in the notation of axum and `OpenAPI`: `/api/v2/seats/{seat_id}`.
     pub(super) path: &'static str,
     /// Its action in the audit log.
     pub(super) action: Action,

@@ -130,7 +130,7 @@ mod tests {
         })
     }
 
-    /// The error's code and the id of what is refused; `None` if it is left out.
+    /// The error's code and the id of a refused request; `None` if the line is not refused.
     fn refused(text: &str) -> Option<(ErrorCode, Option<RequestId>)> {
         read_message(text.as_bytes()).map_err(|Refused { id, error }| (error.code, id)).err()
     }
