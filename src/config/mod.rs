@@ -192,7 +192,7 @@ pub enum ConfigError {
     Path {
         /// The flag.
         flag: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The key would be within the vault's data directory.
