@@ -1,8 +1,8 @@
 //! Logs: to standard error, for operators, with a filter of their choice. A log never holds a seed, a code, a key, a
 //! URI or a body.
 //!
-//! In this crate types ensure that; for other crates, caps that apply whatever the filter says. `rmcp` logs whole
-//! requests, seeds among them, below `warn`, and at `warn` ids and method names that the client chose.
+//! In this crate types ensure that; for other crates, caps do, whatever the filter is. `rmcp` logs whole requests,
+//! seeds among them, below `warn`, and at `warn` ids and method names that the client chose.
 
 use std::{io::Write as _, panic};
 

@@ -8,8 +8,8 @@ use crate::{
     vault::{OpenError, StoreError, Vault},
 };
 
-/// The account to work in. If the vault can't be read or is damaged, the error must say so rather than that the account
-/// does not exist.
+/// The account to work in. If the vault can't be read or is damaged, the error must report that rather than a missing
+/// account.
 pub(super) async fn account(config: &Config, vault: &Vault) -> Result<Account, Fatal> {
     match find_account(&config.account, vault).await {
         Ok(Some(account)) => Ok(account),

@@ -91,7 +91,7 @@ impl SameVault {
 }
 
 impl StdioFlags {
-    /// The command line with these flags, but without that of the collector.
+    /// The word `stdio` and these flags as arguments, without the collector's address.
     pub fn words(&self) -> Vec<String> {
         let mut words = vec!["stdio".to_owned()];
         if let Some(seat) = &self.seat {

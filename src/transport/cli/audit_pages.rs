@@ -1,4 +1,4 @@
-//! Reads the audit rows that a person asks for, page by page.
+//! Reads the audit rows that a person requests, page by page.
 
 use clap::Args;
 

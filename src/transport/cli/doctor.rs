@@ -63,7 +63,7 @@ struct ProcessView {
     keys_locked: bool,
 }
 
-/// A repair that a person asked for.
+/// A repair that a person requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
     /// The backup from which damaged and lost secrets, seats and keys are taken.

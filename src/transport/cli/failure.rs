@@ -17,7 +17,7 @@ pub enum Ending {
     No,
 }
 
-/// Why a command failed. No message quotes what was typed or read, except the name of a file, if that can't be a seed.
+/// Why a command failed. No message quotes what was typed or read, except names of files as `file_names` allows.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// An operation was refused.

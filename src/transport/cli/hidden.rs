@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// Is told to stop before it reads, and then waits for ever.
+    /// Receives a stop signal before it reads, and then waits for ever.
     fn told_meanwhile(_: &str) -> io::Result<Prompt> {
         kill_process(getpid(), Signal::HUP)?;
         let read = || loop {
@@ -124,7 +124,7 @@ mod tests {
     fn a_signal_that_comes_while_the_text_gets_hidden_interrupts_the_question() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let answer = runtime.block_on(ask("Seed: ", told_meanwhile));
-        // Nobody waits for the reader.
+        // The reader never ends, so it is not waited for.
         runtime.shutdown_background();
         assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::Interrupted);
     }

@@ -50,7 +50,7 @@ pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'sta
     Ok(stopped)
 }
 
-/// The same for a future that completes when the process is to stop for another reason.
+/// Makes a listener of a future that completes when the process is to stop for another reason.
 pub fn ends_in_order(stopped: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
     let listener = Listener::new();
     async move {

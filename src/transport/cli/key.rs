@@ -132,7 +132,7 @@ struct ListeningAnswer<'a> {
 #[derive(Serialize)]
 struct KeysAnswer {
     keys: Vec<KeyView>,
-    /// Ids of keys that were changed without the vault's key and authenticate nobody; absent if there are none.
+    /// Ids of keys that were changed without the vault's key and authenticate no caller; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     damaged: Vec<Option<String>>,
     status: &'static str,

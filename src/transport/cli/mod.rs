@@ -3,7 +3,7 @@
 //! Each noun has a file with its flags and commands. Answers and questions pass through `output`, `prompt` and
 //! `hidden`; only the countdown of `code` and the last line of `interrupt` are written beside them. Standard output is
 //! for the answer; prompts, progress and errors go to standard error. This module never takes a seed or a code as an
-//! argument, never quotes typed text in an error, and leaves every decision to the operations.
+//! argument, quotes no typed text but names of files in an error, and leaves every decision to the operations.
 
 mod account;
 mod anchors;

@@ -14,7 +14,7 @@ const HARMLESS: [char; 6] = ['@', '.', '_', '+', '-', '%'];
 pub type Offered = (String, Option<String>);
 
 /// The names of secrets that begin with `typed`, as they are or in lower case: the label where no other secret has it,
-/// and the id otherwise. If `typed` is not empty, also an issuer that occurs in one secret alone.
+/// and the id otherwise. If `typed` is not empty, also the issuer where it matches one secret alone.
 ///
 /// # Errors
 /// [`Refusal`].

@@ -246,7 +246,7 @@ impl Console {
         if self.looks.out.terminal { terminal_size::terminal_size().map(|(wide, _)| usize::from(wide.0)) } else { None }
     }
 
-    /// The same for notes.
+    /// The width of the lines of notes: that of the terminal now; unlimited for a file or a pipe.
     pub(super) fn notes_width(&self) -> Option<usize> {
         let size = if self.looks.notes.terminal { terminal_size::terminal_size_of(io::stderr()) } else { None };
         size.map(|(wide, _)| usize::from(wide.0))

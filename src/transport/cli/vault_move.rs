@@ -38,7 +38,7 @@ struct MoveAnswer<'a> {
 }
 
 /// Asks whether to move the vault. `size` is the number of its records and audit rows; `None` if an earlier move has
-/// copied them and is only finished.
+/// copied them and only has to be finished.
 ///
 /// # Errors
 /// [`Failure`]: no person can be asked, or the answer is no.
@@ -67,7 +67,7 @@ pub fn ask_to_move(
 /// [`Failure::Interrupted`]: the vault stays where it was.
 pub async fn moving<T>(console: &mut Console, travel: &Travel, work: impl Future<Output = T>) -> Result<T, Failure> {
     let stage = || match travel.stage() {
-        // Report one record less than all as done: the copy is examined next, and can still be interrupted.
+        // Report at most all but one as done: the copy is examined next, and can still be interrupted.
         Stage::Copying(done, of) => working::Stage::Done(done.min(of.saturating_sub(1)), of.max(1)),
         Stage::Checking => working::Stage::Somewhere,
         Stage::Ending => working::Stage::Last,

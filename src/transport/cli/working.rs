@@ -28,8 +28,8 @@ pub(super) enum Stage {
 
 /// Waits for work to end.
 ///
+/// # Errors
 /// [`Failure::Interrupted`]: a person or another process interrupted the work, which was dropped.
-/// [`Failure::Interrupted`]: the person or another process ended it; the work was dropped.
 pub(super) async fn watched<T>(
     console: &mut Console,
     what: &str,

@@ -22,7 +22,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The source that a value of `--qr` names. A file of that name can be given as `./clipboard`.
+    /// The source that a value of `--qr` names. A file of that name is given with its folder, such as `./clipboard`.
     pub(super) fn named(value: &Path) -> Option<Self> {
         match value.to_str() {
             Some("clipboard") => Some(Self::Clipboard),

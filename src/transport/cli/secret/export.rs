@@ -1,4 +1,4 @@
-//! `countersign secret export`: writes seeds out of the vault, encrypted unless a person says otherwise.
+//! `countersign secret export`: writes seeds out of the vault, encrypted unless a person chooses otherwise.
 
 use std::{
     fs::{File, OpenOptions},

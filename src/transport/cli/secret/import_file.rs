@@ -38,7 +38,7 @@ impl File<'_> {
             if !texts.iter().any(|text| import::holds_link(text)) {
                 return Err(qr::without_link(&texts, Some(&self.name)));
             }
-            // Each code is whole, and so is each line.
+            // Every code holds a whole text, and so does every line.
             let lines: Vec<&[u8]> = texts.iter().flat_map(|text| [text.as_bytes(), b"\n"]).collect();
             self.bytes = Zeroizing::new(lines.concat());
         }
@@ -129,7 +129,7 @@ mod tests {
         prompt::Questions,
     };
 
-    /// What the command prints about a file that this script reads in the place of the child.
+    /// The command's message about a file that this script reads in the place of the child.
     async fn told_by(script: &str) -> String {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/children");
         let stream = Stream { terminal: false, colour: false };
