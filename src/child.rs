@@ -1,11 +1,11 @@
-//! Work on bytes that a stranger made, in a process of its own: it has limits of memory and time and can be killed, which
-//! a thread can't.
+//! Work on untrusted bytes in a separate process: it has limits of memory and time and can be killed, which a thread
+//! can't.
 //!
-//! A child is this program, started again with two words that no help shows: `child` and the name of a [`Job`]. It gets
-//! the bytes on standard input and answers with a bounded JSON document on standard output. Before it reads, it confines
-//! itself (`confine`): on Linux it can't use more memory or processor time than the job may take, open or write a file,
-//! connect, start a process or gain a privilege. Elsewhere the time limit of the parent always holds, and on other Unix
-//! systems the limits that they enforce. Its environment is empty, and it never opens a vault.
+//! A child is this program, started again with two arguments that no help shows: `child` and the name of a [`Job`]. It
+//! receives the bytes on standard input and answers with a bounded JSON document on standard output. Before it reads,
+//! it confines itself (`confine`): on Linux it can't use more memory or processor time than the job may take, open or
+//! write a file, connect, start a process or gain a privilege. Elsewhere the time limit of the parent always holds, and
+//! on other Unix systems the limits that they enforce. Its environment is empty, and it never opens a vault.
 //!
 //! To add a job: a variant of [`Job`], its limits, and the function that does it.
 
@@ -37,15 +37,15 @@ use crate::{
 
 /// The first word of a child's command line.
 const WORD: &str = "child";
-/// Children of one process at the same time; each may take a whole core.
+/// The most children of one process at the same time; each may take a whole core.
 const CHILDREN_MAX: usize = 2;
 /// How long a job waits for its turn before it is refused as busy.
 pub(crate) const TURN: Duration = Duration::from_secs(5);
 /// Whether the system counts a child's processor time, and ends a child that has used up its own.
 const CPU_IS_COUNTED: bool = cfg!(target_os = "linux");
-/// Bytes that are written to a pipe at once.
+/// The capacity of buffers for pipes, in bytes.
 const PIECE: usize = 64 * 1024;
-/// An unoptimised build needs several times as long, and more beside other tests.
+/// The factor of a time limit: an unoptimised build needs several times as long, and more beside other tests.
 const SLOWER: u64 = if cfg!(debug_assertions) { 8 } else { 1 };
 const MIB: u64 = 1024 * 1024;
 
@@ -54,11 +54,11 @@ const MIB: u64 = 1024 * 1024;
 pub enum Job {
     /// Finds the QR codes in a picture's file. The answer is what [`picture::read`] returns.
     Picture,
-    /// Reads a file of another program, with what opens it. The answer is what [`import::answer`] returns.
+    /// Reads a file of another program, with the keys that open it. The answer is what [`import::answer`] returns.
     Import,
 }
 
-/// What a job may take.
+/// The most that a job may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of memory beyond those that the program takes when it starts.
@@ -72,7 +72,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A picture: a small file can hold a huge one, or one in which a reader searches for hours.
+    /// A picture: a small file can hold a huge one, or one that a reader would search for hours.
     pub const PICTURE: Self =
         Self { memory: 128 * MIB, seconds: 2 * SLOWER, input: PICTURE_BYTES_MAX, answer: 64 * 1024 };
     /// A file of another program, whose key derivation may be costly by design. The answer has room for ten thousand
@@ -94,7 +94,7 @@ impl Limits {
 impl Job {
     const ALL: [Self; 2] = [Self::Picture, Self::Import];
 
-    /// The word for it in a child's command line.
+    /// The word for the job in a child's command line.
     const fn word(self) -> &'static str {
         match self {
             Self::Picture => "picture",
@@ -102,7 +102,7 @@ impl Job {
         }
     }
 
-    /// What it may take.
+    /// The limits of the job.
     pub const fn limits(self) -> Limits {
         match self {
             Self::Picture => Limits::PICTURE,
@@ -110,7 +110,7 @@ impl Job {
         }
     }
 
-    /// Does it, in the child.
+    /// Does the job in the child, and writes its answer.
     fn answer(self, input: &[u8], out: &mut impl io::Write) -> io::Result<()> {
         match self {
             Self::Picture => serde_json::to_writer(out, &picture::read(input))?,
@@ -123,7 +123,7 @@ impl Job {
 /// Why a job has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
-    /// Others had all the turns for a while.
+    /// Other jobs had all the turns during the whole wait.
     #[error("too many files are being read at the moment; try again in a few seconds")]
     Busy,
     /// The input is larger than the job takes.
@@ -160,13 +160,14 @@ impl Children {
         Self::of(if is_there { running } else { std::env::current_exe().unwrap_or_default() })
     }
 
-    /// Children that run this program.
+    /// Children that run `program`.
     pub fn of(program: PathBuf) -> Self {
         Self { program, turns: Arc::new(Semaphore::new(CHILDREN_MAX)) }
     }
 
-    /// Has a child do a job on the input, whose parts it gets one after the other, and returns its answer. The caller checks what is in the answer: the bytes may have taken the
-    /// child over. If this future is dropped, the child is killed.
+    /// Has a child do a job on the input, whose parts it receives one after the other, and returns its answer. The
+    /// caller checks the contents of the answer: the input may have taken over the child. If this future is dropped,
+    /// the child is killed.
     ///
     /// # Errors
     /// [`ChildError`]: there was no turn, no process, or no answer within the limits.
@@ -174,10 +175,11 @@ impl Children {
         self.run_after(TURN, job, input).await
     }
 
-    /// The same, for a caller that has waited for something else before: it waits at most so long for its turn.
+    /// [`Self::run`], for a caller that has already waited for something else: it waits for its turn for `wait` at
+    /// most.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Self::run`].
     pub(crate) async fn run_after<A: DeserializeOwned>(
         &self,
         wait: Duration,
@@ -211,7 +213,7 @@ impl Children {
 }
 
 impl ChildError {
-    /// Whether the input may be fine, and the machine had no time for it.
+    /// Whether the machine had no time for the job, and the input may be fine.
     pub(crate) const fn is_of_a_busy_machine(&self) -> bool {
         CPU_IS_COUNTED && matches!(self, Self::OutOfTime(_)) || matches!(self, Self::Busy)
     }
@@ -227,7 +229,7 @@ impl Default for Children {
 async fn answer_of(child: &mut Child, input: &[&[u8]], limits: Limits) -> Result<Zeroizing<Vec<u8>>, ChildError> {
     if let Some(mut to) = child.stdin.take() {
         for part in input {
-            // A child that died takes no more input; its status tells.
+            // A child that died reads no more input; its exit status shows that it died.
             let _ = to.write_all(part).await;
         }
     }
@@ -259,7 +261,7 @@ pub fn of_words(words: &[OsString]) -> Option<ExitCode> {
 fn work(job: Job) -> io::Result<()> {
     let limits = job.limits();
     confine(limits)?;
-    // Room for the first piece, so that the reader's own buffer, which is not wiped, is passed by.
+    // Room for the first piece, so that the data bypasses the reader's own buffer, which is not wiped.
     let mut input = Zeroizing::new(Vec::with_capacity(PIECE));
     let most = u64::try_from(limits.input).unwrap_or(u64::MAX);
     io::stdin().lock().take(most + 1).read_to_end(&mut input)?;
@@ -271,7 +273,7 @@ fn work(job: Job) -> io::Result<()> {
     out.flush()
 }
 
-/// Gives up for good what the job does not need.
+/// Gives up, for good, the rights and resources that the job does not need.
 #[cfg(unix)]
 fn confine(limits: Limits) -> io::Result<()> {
     use rustix::process::{Resource, nice};
@@ -282,7 +284,7 @@ fn confine(limits: Limits) -> io::Result<()> {
             process::{Signal, set_parent_process_death_signal},
             thread::set_no_new_privs,
         };
-        // Addresses are what Linux limits. A program that starts already has many of them, so read that number first.
+        // Linux limits the address space, of which a program uses much when it starts, so its size is read first.
         limit(Resource::As, addresses().saturating_add(limits.memory))?;
         set_no_new_privs(true)?;
         // Sent when the thread that started the child ends; `Children::run` must be polled on one that lasts, as those of
@@ -295,14 +297,14 @@ fn confine(limits: Limits) -> io::Result<()> {
     limit(Resource::Nproc, 0)?;
     // No file and no connection can be opened from here on; the streams that are open stay so.
     limit(Resource::Nofile, 0)?;
-    // Callers of the server go first.
+    // Calls of the server have priority.
     let _ = nice(10);
     Ok(())
 }
 
 #[cfg(not(unix))]
 fn confine(_: Limits) -> io::Result<()> {
-    // The parent's time limit is all there is without unsafe code.
+    // Without unsafe code, the parent's time limit is the only one.
     Ok(())
 }
 
@@ -315,10 +317,10 @@ fn limit(what: rustix::process::Resource, most: u64) -> io::Result<()> {
     Ok(setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) })?)
 }
 
-/// Bytes of addresses that the process has now.
+/// The size of the process's address space now, in bytes.
 #[cfg(target_os = "linux")]
 fn addresses() -> u64 {
-    /// What the program has when it starts, generously, for systems without `/proc`.
+    /// A generous estimate of its size when the program starts, for systems without `/proc`.
     const USUAL: u64 = 64 * MIB;
 
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,6 +1,6 @@
-//! The HTTP client with which this program asks others: a provider for its keys, a collector to take traces.
+//! The HTTP client for requests to others: to a provider for its keys, to a collector of traces.
 //!
-//! Never here: what is asked, or whom.
+//! Never here: the contents of a request, or its destination.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use ureq::{
     tls::{RootCerts, TlsConfig},
 };
 
-/// A client over TLS, with the roots that the system trusts. Statuses are the caller's to judge.
+/// A client over TLS, with the roots that the system trusts. A status of 400 or above is an error.
 pub fn agent(in_clear: bool, redirects: u32, wait: Duration) -> Agent {
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)

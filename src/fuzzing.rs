@@ -1,5 +1,5 @@
-//! What `fuzz/` calls: each parser of what comes from outside, on any bytes. It must neither panic nor hang, and what it
-//! accepts must hold what it promises. Built only for a fuzzer.
+//! The targets of `fuzz/`: each parser of untrusted input, on any bytes. It must neither panic nor hang, and the values
+//! that it accepts must keep what they promise. Built only for a fuzzer.
 #![expect(clippy::panic, clippy::expect_used, reason = "a fuzzer finds a broken promise by its panic")]
 
 use std::str;
@@ -18,7 +18,7 @@ use crate::{
     picture, transport, vault,
 };
 
-/// A target's name, and what it does with any bytes.
+/// A target's name, and its function.
 type Target = (&'static str, fn(&[u8]));
 
 /// The target of this name.
@@ -61,12 +61,13 @@ fn text(bytes: &[u8]) {
         assert!(ShownText::parse(label.as_str()).as_ref() == Ok(&label), "its own text is read as something else");
     }
     let _ = text.parse::<Origin>();
-    // As long as a query and a name may be.
+    // A query and a name are at most this long.
     let short: String = text.chars().take(TEXT_CHARS_MAX).collect();
     let _ = NameQuery::of(&short).matches(Some(&short), &short);
 }
 
-/// What is searched for a seed before it is kept. A target of its own: that takes longer than everything in `text`.
+/// Texts that are searched for a seed before they are stored. A separate target: it takes longer than everything in
+/// `text`.
 fn claim(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let _ = (Purpose::of(text), Claim::of(text));

@@ -4,7 +4,7 @@ use std::{alloc::System, process::ExitCode};
 
 use zeroizing_alloc::ZeroAlloc;
 
-/// All memory is wiped when it is freed. Seeds and codes pass through buffers of libraries that know nothing of secrets.
+/// All memory is wiped when it is freed. Seeds and codes pass through buffers of libraries that don't wipe them.
 #[global_allocator]
 static MEMORY: ZeroAlloc<System> = ZeroAlloc(System);
 

@@ -1,7 +1,7 @@
 //! Traces and metrics for a collector that speaks OTLP over HTTP: a span for each call, by the conventions for MCP servers, and the
 //! counters of this process. Off unless an address is configured.
 //!
-//! Never here: anything that a caller sent. A span has the operation's name, how it ended, and its times.
+//! Never here: anything that a caller sent. A span has the operation's name, its outcome and its times.
 
 use std::{
     sync::Arc,
@@ -45,10 +45,11 @@ pub struct Export {
 }
 
 impl Export {
-    /// Begins to send what a service does to the collector at this address, such as `http://127.0.0.1:4318`.
+    /// Starts to send the traces and metrics of a service to the collector at this address, such as
+    /// `http://127.0.0.1:4318`.
     ///
     /// # Errors
-    /// The address, or what the environment says of the export, can't be used.
+    /// The address, or a setting of the export in the environment, can't be used.
     pub fn start(service: &Service, endpoint: &str) -> Result<Self, ExporterBuildError> {
         let endpoint = endpoint.trim_end_matches('/');
         let resource = resource();
@@ -73,7 +74,7 @@ impl Export {
         Ok(Self { traces, metrics })
     }
 
-    /// Sends what is left. Blocks for as long as the collector takes, at most twice the timeout.
+    /// Sends the remaining traces and metrics. Blocks for as long as the collector takes, at most twice the timeout.
     pub fn finish(self) {
         for ended in [self.traces.shutdown_with_timeout(WAIT), self.metrics.shutdown_with_timeout(WAIT)] {
             if let Err(cause) = ended {
@@ -83,7 +84,7 @@ impl Export {
     }
 }
 
-/// This process, by the name that the environment gives it, if it gives one.
+/// Describes this process, by the name that the environment gives it, if it gives one.
 fn resource() -> Resource {
     let name = Resource::builder().build().get(&Key::from_static_str("service.name"));
     let is_named = name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
@@ -137,7 +138,7 @@ impl Observer for Watch {
         let parent = call.trace.map_or_else(Context::new, parent_of);
         let span = self.tracer.span_builder(name).with_kind(SpanKind::Server).with_start_time(began);
         let mut span = span.with_attributes(attributes).start_with_context(&self.tracer, &parent);
-        // What a caller did wrong is no error of this server's.
+        // A caller's mistake is not an error of this server.
         if let Some(code) = call.refused
             && matches!(code, ErrorCode::Unavailable | ErrorCode::Internal)
         {
@@ -196,7 +197,7 @@ impl HttpClient for Client {
         let in_clear = request.uri().scheme_str() == Some("http");
         let (parts, body) = request.into_parts();
         let sent = fetch::agent(in_clear, 0, WAIT).run(Request::from_parts(parts, body.as_ref()))?;
-        // What a collector says beside the status is of no use here.
+        // The collector's answer is not used, except for its status.
         Ok(sent.map(|_| Bytes::new()))
     }
 }

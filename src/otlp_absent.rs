@@ -1,4 +1,4 @@
-//! In the place of this room in a build without the feature `otlp`: no collector can be used.
+//! Stands in for this room in a build without the feature `otlp`: no collector can be used.
 
 use crate::operations::Service;
 
@@ -7,11 +7,11 @@ use crate::operations::Service;
 #[error("this build sends no traces: it was made without the feature `otlp`")]
 pub struct Absent;
 
-/// The export: there is never one.
+/// The export, which never exists.
 pub enum Export {}
 
 impl Export {
-    /// Refuses.
+    /// Refuses to start.
     ///
     /// # Errors
     /// Always.
@@ -19,7 +19,7 @@ impl Export {
         Err(Absent)
     }
 
-    /// Sends what is left.
+    /// Sends the remaining traces and metrics.
     pub const fn finish(self) {
         match self {}
     }

@@ -90,7 +90,7 @@ fn version_7(free: u128) -> Uuid {
 mod tests {
     use super::*;
 
-    /// Dice that always fall the same.
+    /// A source whose bytes are all the same.
     struct Loaded(u8);
 
     impl Random for Loaded {

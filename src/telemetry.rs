@@ -1,8 +1,8 @@
 //! Logs: to standard error, for operators, with a filter of their choice. A log never holds a seed, a code, a key, a
 //! URI or a body.
 //!
-//! In this crate types ensure that; for other crates, caps that apply whatever the filter says. `rmcp` logs whole
-//! requests, seeds among them, below `warn`, and at `warn` ids and method names that the client chose.
+//! In this crate types ensure that; for other crates, caps do, whatever the filter is. `rmcp` logs whole requests,
+//! seeds among them, below `warn`, and at `warn` ids and method names that the client chose.
 
 use std::{io::Write as _, panic};
 
@@ -18,9 +18,9 @@ use tracing_subscriber::{
 /// The most verbose level of other crates, by target prefix.
 const CAPS: [(&str, LevelFilter); 9] = [
     ("rmcp", LevelFilter::ERROR),
-    // It calls every client that hangs up before its answer an error.
+    // It logs every client that hangs up before its answer as an error.
     ("rmcp::service", LevelFilter::OFF),
-    // It calls a session's worker that a client left during `initialize` fatal.
+    // It logs a session's worker that a client left during `initialize` as fatal.
     ("rmcp::transport::worker", LevelFilter::OFF),
     ("hyper", LevelFilter::INFO),
     ("h2", LevelFilter::INFO),
@@ -35,12 +35,12 @@ const CAPS: [(&str, LevelFilter); 9] = [
 #[error("--log must be a filter such as `debug` or `countersign=trace,warn`")]
 pub struct NotAFilter;
 
-/// Whether log lines bear colour.
+/// Whether log lines have colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ink {
-    /// They do.
+    /// With colour.
     Colour,
-    /// They don't.
+    /// Without colour.
     Plain,
 }
 

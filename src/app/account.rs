@@ -8,8 +8,8 @@ use crate::{
     vault::{OpenError, StoreError, Vault},
 };
 
-/// The account to work in. If the vault can't be read or is damaged, the error must say so rather than that the account
-/// does not exist.
+/// The account to work in. If the vault can't be read or is damaged, the error must report that rather than a missing
+/// account.
 pub(super) async fn account(config: &Config, vault: &Vault) -> Result<Account, Fatal> {
     match find_account(&config.account, vault).await {
         Ok(Some(account)) => Ok(account),
@@ -22,7 +22,7 @@ pub(super) async fn find_account(name: &Name, vault: &Vault) -> Result<Option<Ac
     if let Some(found) = vault.account_named(name).await? {
         return Ok(Some(found.value));
     }
-    // An account's index entry is not under its MAC, and the account may be the damaged one.
+    // An account's index entry is not covered by its MAC, and the account may be the damaged one.
     let all = vault.accounts().await?;
     if let Some((_, cause)) = all.damaged.into_iter().next() {
         return Err(cause);

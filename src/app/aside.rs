@@ -1,4 +1,4 @@
-//! Commands beside the vault: they open none.
+//! Commands that open no vault.
 
 use std::{fs, io, path::PathBuf};
 
@@ -75,7 +75,7 @@ impl Aside {
                 let stage = Stage { program, home: home.0.clone() };
                 let (stop, config) = (stop_signal().map_err(Fatal::Setup)?, config.clone());
                 let played = spawn_blocking(move || cli::demo(&stage, &mut console_of(&config)));
-                // An interruption, too, removes what was made.
+                // An interruption removes the folder, too.
                 tokio::select! {
                     biased;
                     () = stop => Err(Failure::Interrupted.into()),
@@ -87,7 +87,7 @@ impl Aside {
     }
 }
 
-/// A folder of nobody else, which is removed with all that is in it.
+/// A private folder, which is removed on drop with all that is in it.
 struct Home(PathBuf);
 
 impl Home {

@@ -1,7 +1,7 @@
-//! What a shell completes: commands and flags as clap knows them, and names from the vault.
+//! Completion by shells: of commands and flags as clap knows them, and of names from the vault.
 //!
-//! The script that `countersign completions` prints calls the program with a variable set, so that it fits every version. Names
-//! are looked up only where that asks nobody and starts nothing: the key must be in a file.
+//! The script that `countersign completions` prints calls the program with a variable set, so that it fits every
+//! version. Names are looked up only where that prompts no person and starts no program: the key must be in a file.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -34,7 +34,7 @@ use crate::{
     vault::Writes,
 };
 
-/// The variable that makes a call one of a shell.
+/// The variable that marks a call by a shell.
 const VARIABLE: &str = "COUNTERSIGN_COMPLETE";
 const PROGRAM: &str = "countersign";
 
@@ -71,12 +71,12 @@ pub(super) fn answered() -> Option<ExitCode> {
     match CompleteEnv::with_factory(known).var(VARIABLE).try_complete(std::env::args_os(), folder.as_deref()) {
         Ok(false) => None,
         Ok(true) => Some(ExitCode::SUCCESS),
-        // A shell shows nothing.
+        // A shell would not show the error.
         Err(_) => Some(ExitCode::FAILURE),
     }
 }
 
-/// The command line, with what completes names.
+/// The command line, with completion of names.
 fn known() -> Command {
     whole().mut_subcommands(|noun| {
         let named = match noun.get_name() {
@@ -106,7 +106,7 @@ fn with_names(command: Command, of_positional: Names) -> Command {
     command.mut_args(completed).mut_subcommands(|verb| with_names(verb, of_positional))
 }
 
-/// What a name is of.
+/// What a name refers to.
 #[derive(Clone, Copy)]
 enum Names {
     Secrets,
@@ -115,7 +115,8 @@ enum Names {
 }
 
 impl Names {
-    /// Those that begin with what is typed, of the vault that the command line so far means. None if it can't be read at once.
+    /// The names that begin with `typed`, from the vault that the command line so far selects. None if it can't be read
+    /// at once.
     fn candidates(self, typed: &OsStr) -> Vec<CompletionCandidate> {
         let Some(typed) = typed.to_str() else { return Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -150,7 +151,7 @@ impl Names {
     }
 }
 
-/// The settings of the command line behind `--`, which is not finished.
+/// The settings of the unfinished command line after `--`.
 fn config() -> Option<Config> {
     let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
     let matches = whole().ignore_errors(true).try_get_matches_from(words).ok()?;

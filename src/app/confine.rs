@@ -1,8 +1,9 @@
 //! What a running server or sidecar may write: the folders that it needs, and nothing else.
 //!
-//! Where Linux has Landlock, the process gives up the right to write, create, rename and remove anywhere else, before it has
-//! a second thread and for good; its children inherit that. Reading and starting programs stay as free as they are for its
-//! user: certificates, an identity provider's keys and the session's keyring lie anywhere, and systemd's unit restricts them.
+//! Where Linux has Landlock, the process gives up the right to write, create, rename and remove anywhere else, before
+//! it has a second thread and for good; its children inherit that. Reading and starting programs stay as free as they
+//! are for its user: certificates, an identity provider's keys and the session's keyring may be anywhere, and systemd's
+//! unit restricts them.
 
 use std::path::{Path, PathBuf};
 
@@ -18,8 +19,9 @@ use crate::{
 };
 
 impl Config {
-    /// The folders in which a running process writes: the vault's, that of the state file, that of a key file that may have to
-    /// be made, and that of its backups. `None`: a command gives the key, and may write anything anywhere.
+    /// The folders in which a running process writes: the vault's, that of the state file, that of a key file that may
+    /// have to be created, and that of its backups. `None` if a command gives the key, since that command may write
+    /// anything anywhere.
     fn written(&self, store: &OpenRequest, backups: Option<&Path>) -> Option<Vec<PathBuf>> {
         let keys = match &self.key_source {
             KeySource::Command(_) => return None,
@@ -45,7 +47,7 @@ impl Config {
 /// Confines a server or sidecar to the folders that it writes. Call it before there is a second thread.
 ///
 /// # Errors
-/// One of the folders is in a place that nobody meant.
+/// One of the folders is in an unintended place.
 pub(super) fn confine(config: &Config, task: &Task) -> Result<(), Fatal> {
     let placed = refuse_far(config, task).map_err(Fatal::from);
     placed.map_err(|fatal| if matches!(task, Task::Stdio(_)) { answer_host(fatal) } else { fatal })?;
@@ -59,10 +61,11 @@ pub(super) fn confine(config: &Config, task: &Task) -> Result<(), Fatal> {
         return Ok(());
     };
     for folder in &folders {
-        // A rule needs a folder that is there. Opening the vault says what is wrong with one that can't be made.
+        // A rule needs an existing folder. If one can't be created, opening the vault reports the cause.
         let _ = create_private_dir(folder);
     }
-    // The person who starts the browser makes the folder of pipes. Made here, a mistyped one would look right.
+    // The folder of pipes is created by the person who starts the browser. If it were created here, a mistyped one
+    // would look right.
     let folders = with_pipes(config, folders);
     if system::confine(&folders) {
         tracing::debug!("Landlock lets this process write in its own folders alone");
@@ -70,13 +73,13 @@ pub(super) fn confine(config: &Config, task: &Task) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// These folders, and those of browsers' pipes.
+/// Adds the folders of browsers' pipes.
 fn with_pipes(config: &Config, folders: Vec<PathBuf>) -> Vec<PathBuf> {
     let pipes = config.browsers.iter().filter_map(BrowserAddress::pipes).map(Path::to_owned);
     folders.into_iter().chain(pipes).collect()
 }
 
-/// What [`confine`] would come to. It is tried in earnest, on a thread that ends.
+/// The result that [`confine`] would have. A thread that ends afterwards confines itself to find out.
 pub(super) fn tried(config: &Config) -> Confinement {
     let Some(folders) = config.written(&store_of(config), None) else { return Confinement::Command };
     let folders = with_pipes(config, folders);
@@ -96,7 +99,8 @@ mod system {
     /// Devices that a process opens for writing: in the place of a child's errors, and to ask a person.
     const DEVICES: [&str; 2] = ["/dev/null", "/dev/tty"];
 
-    /// Whether this thread, and all that it starts from here on, can write in these folders alone.
+    /// Confines this thread, and all that it starts from here on, to writing in these folders. Returns whether that
+    /// took effect, at least in part.
     pub(super) fn confine(folders: &[PathBuf]) -> bool {
         let confined = try_to(folders);
         if let Err(cause) = &confined {
@@ -106,7 +110,7 @@ mod system {
     }
 
     fn try_to(folders: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
-        // Everything about writing as of Linux 6.2. An older kernel does what it knows.
+        // All rights to write as of Linux 6.2. An older kernel enforces those that it knows.
         let write = AccessFs::from_write(ABI::V3);
         let rules = Ruleset::default().handle_access(write)?.create()?;
         let rules = rules.add_rules(path_beneath_rules(folders, write))?;
@@ -118,7 +122,7 @@ mod system {
 mod system {
     use std::path::PathBuf;
 
-    /// Other systems have no such thing that needs no privilege and no unsafe code.
+    /// Other systems have no equivalent that needs no privilege and no unsafe code.
     pub(super) const fn confine(_folders: &[PathBuf]) -> bool {
         false
     }

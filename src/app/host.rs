@@ -1,4 +1,4 @@
-//! Runs a sidecar for the host that started it, and tells that host why it can't.
+//! Runs a sidecar for the host that started it, or reports to the host why it can't run.
 
 use std::{io::IsTerminal as _, sync::Arc};
 
@@ -25,8 +25,8 @@ use crate::{
     vault::Writes,
 };
 
-/// Answers the host of a sidecar that can't serve with the reason, in the protocol. For errors before the runtime
-/// exists.
+/// Reports to the host, in the protocol, why its sidecar can't serve, and returns the error. For errors before the
+/// runtime exists.
 pub(super) fn answer_host(fatal: Fatal) -> Fatal {
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
         runtime.block_on(refuse_host(&fatal));

@@ -1,4 +1,4 @@
-//! Makes the source of a key from what was configured, what the environment holds and what a person types.
+//! Makes the source of a key from the configuration, the environment and a person's input.
 
 use std::{ffi::OsString, path::Path, sync::Arc};
 
@@ -13,22 +13,22 @@ use crate::{
     vault::{self, KeyError, OpenError, Passphrase, RecoveryWords, Source, Ways},
 };
 
-/// Means standard input in place of a file.
+/// The file name that means standard input.
 const STDIN: &str = "-";
 
-/// Who may be asked.
+/// Whether a person may be asked for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asks {
-    /// Nobody: a host has the process's input.
+    /// No person can be asked: a host has the process's input.
     Nobody,
-    /// The person, for a key that exists.
+    /// The person may be asked, for a key that exists.
     Person,
-    /// The person, for a key that is made now.
+    /// The person may be asked twice, for a key that is created now.
     PersonTwice,
 }
 
-/// Hands keys in the environment over to the same program without them: other processes can read a process's environment as
-/// long as it runs. Returns if there are none.
+/// Replaces the process by the same program without the keys in its environment, and hands those over to it: other
+/// processes can read a process's environment as long as it runs. Returns if there are none.
 ///
 /// # Errors
 /// The process could not be replaced.
@@ -56,7 +56,7 @@ pub(super) fn leave_environment<'a>(
 /// Makes a source. A passphrase and the words of a recovery key are asked for or read here, before anything is opened.
 ///
 /// # Errors
-/// [`Fatal`]: nobody can be asked, or what was given can't be read.
+/// [`Fatal`]: no person can be asked, or the passphrase or words can't be read.
 pub(super) async fn source_of(
     config: &Config,
     from: &KeySource,
@@ -145,7 +145,7 @@ pub(super) fn refuse_beside_vault(config: &Config, from: &KeySource) -> Result<(
     Ok(())
 }
 
-/// A passphrase or words in a file that nobody else can read, or from standard input.
+/// A passphrase or words, from a file that no other user can read, or from standard input.
 fn text_of(file: &Path, console: &mut Console) -> Result<Zeroizing<String>, Fatal> {
     if file == Path::new(STDIN) {
         return Ok(cli::read_stdin(console, PASSPHRASE_BYTES_MAX)?);

@@ -82,7 +82,7 @@ enum Fatal {
     Otlp(String),
 }
 
-/// The command line, for what is written about it: pages of the manual.
+/// The definition of the command line, for the pages of the manual.
 pub fn command_line() -> clap::Command {
     typed::whole()
 }
@@ -100,7 +100,7 @@ pub fn run() -> ExitCode {
         Ok(typed) => typed,
         Err(error) => {
             if words.iter().any(|word| word == "stdio") && error.use_stderr() {
-                // A host that typed something wrong would see no more than that the connection was closed.
+                // A host with an invalid command line would otherwise see no more than that the connection was closed.
                 let refused = Failure::Usage(
                     "its command line can't be read; standard error says what is wrong with it".to_owned(),
                 );
@@ -133,7 +133,7 @@ pub fn run() -> ExitCode {
     match task_of(command).and_then(|task| carry_out(&config, task)) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::No) => ExitCode::from(EXIT_FAILED),
-        // The program that asks sees nothing but the answer.
+        // The program that started the plugin reads nothing but its answer.
         Err(fatal) if is_plugin => cli::refuse_plugin(&mut console_of(&config), &fatal.body())
             .map_or_else(|failure| Fatal::from(failure).report(&mut console_of(&config)), |()| ExitCode::SUCCESS),
         Err(fatal) => fatal.report(&mut console_of(&config)),
@@ -191,8 +191,8 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
     if let Some(ending) = opening::by_itself(config, &command, &sources).await? {
         return Ok(ending);
     }
-    // Without a second look, a mistyped passphrase would make a vault that nobody can open, and a mistyped address a vault
-    // where nobody looks for one.
+    // Only `vault create` makes a vault here: a mistyped passphrase would make one that can't be opened, and a mistyped
+    // address one in an unintended place.
     let asked = config.key_source.asks() || config.is_on_a_server();
     let opening = if opening == Opening::OrMade && asked && !command.is_creation() { Opening::There } else { opening };
     let (vault, restored, input) = match open_for(config, &command, &sources.opens, opening).await? {
@@ -259,8 +259,8 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
     }
 }
 
-/// Makes the last writes durable and closes the vault. Everything has been answered by now, and what was answered is
-/// stored, unless another file has taken the vault's place.
+/// Makes the last writes durable and closes the vault. Every call has been answered by now, and its result is stored,
+/// unless another file has taken the vault's place.
 async fn close(service: &Service) -> Result<(), Failure> {
     service.close().await.map_err(|refusal| Failure::unclosed(&refusal))
 }

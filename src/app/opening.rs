@@ -1,4 +1,4 @@
-//! Opens the vault of a command or a server, and notes what that made or moved.
+//! Opens the vault of a command or a server, and reports whether that created the vault or moved it to another format.
 
 use std::{
     path::{Path, PathBuf},
@@ -28,14 +28,14 @@ pub(super) enum Opening {
     OrMade,
     /// Refuse if it does not exist: for commands that read.
     There,
-    /// The same, but accept an older copy, as a person asked.
+    /// Refuse if it does not exist, but accept an older copy, as a person requested.
     Outdated,
-    /// Put this backup in its place first, as a person asked.
+    /// Put this backup in its place first, as a person requested.
     Restored(PathBuf),
 }
 
-/// Opens the vault by the configured source, for a host or a server, and makes it if it does not exist and what is
-/// checked `before` that is right.
+/// Opens the vault with the configured key source, for a host or a server. If it does not exist and would be in a file,
+/// creates it once `before` has succeeded.
 ///
 /// # Errors
 /// [`Fatal`].
@@ -57,8 +57,8 @@ pub(super) async fn open(
     }
 }
 
-/// Opens the vault if it exists. The inner error says that there is no vault and that one may be created for the configured
-/// account.
+/// Opens the vault if it exists. The inner error means that there is no vault and that one may be created for the
+/// configured account.
 ///
 /// # Errors
 /// [`Fatal`].
@@ -69,15 +69,16 @@ async fn open_there(
 ) -> Result<Result<(Vault, Option<vault::Restored>), OpenError>, Fatal> {
     match open_as(config, Arc::clone(source), Opening::There, writes).await {
         Err(none @ OpenError::Store(store::OpenError::NoVault(_) | store::OpenError::NoServerVault(_))) => {
-            // A new vault has this account alone.
+            // A new vault has the default account alone.
             if config.account.as_str() == DEFAULT_ACCOUNT { Ok(Err(none)) } else { Err(no_account()) }
         }
         opened => Ok(Ok(opened?)),
     }
 }
 
-/// Refuses places that nobody meant, for a task that may make something in them: of a folder that a flag or a variable names,
-/// only the last part is made. A mistyped one would be made with all that is above it. Default places are made whole.
+/// Refuses unintended places, for a task that may create something in them: of a folder that a flag or a variable
+/// names, only the last part is created. A mistyped one would be created with all that is above it. Default places are
+/// created whole.
 ///
 /// # Errors
 /// [`ConfigError::FarPlace`].
@@ -98,7 +99,7 @@ pub(super) fn refuse_far(config: &Config, task: &Task) -> Result<(), ConfigError
     refuse_far_folders(&config.named_folders)
 }
 
-/// The same for folders with the names of their flags.
+/// Refuses unintended folders, each given with the name of its flag.
 pub(super) fn refuse_far_folders(folders: &[(&'static str, PathBuf)]) -> Result<(), ConfigError> {
     folders.iter().try_for_each(|(flag, folder)| refuse_far_folder(flag, folder))
 }
@@ -110,7 +111,7 @@ pub(super) fn refuse_far_folder(flag: &'static str, folder: &Path) -> Result<(),
     if is_far { Err(ConfigError::FarPlace(flag)) } else { Ok(()) }
 }
 
-/// Refuses to make a vault at a time that no clock should show: its age and its first row would be wrong for ever.
+/// Refuses to create a vault while the clock is implausible: the vault's age and its first row would be wrong for ever.
 fn refuse_without_time() -> Result<(), Failure> {
     if SystemClock.now().is_plausible() { Ok(()) } else { Err(Refusal::Clock.into()) }
 }
@@ -122,7 +123,7 @@ pub(super) fn no_account() -> Fatal {
     Failure::Failed { code: ErrorCode::NotFound, message: message.to_owned() }.into()
 }
 
-/// What a person's command needs.
+/// The result of preparing a person's command.
 pub(super) enum Ready {
     /// The vault, what a restore replaced, and the command's input if it has been read.
     Open(Box<(Vault, Option<vault::Restored>, Option<Input>)>),
@@ -130,7 +131,8 @@ pub(super) enum Ready {
     Ended(Ending),
 }
 
-/// Opens the vault for a person's command. Where none is, the command's input is read and checked before one is made.
+/// Opens the vault for a person's command. If there is none, the command's input is read and checked before one is
+/// created.
 ///
 /// # Errors
 /// [`Fatal`].
@@ -213,7 +215,7 @@ pub(super) async fn open_as(
     Ok((vault, restored))
 }
 
-/// Carries out a command that opens the vault by itself, if it is one.
+/// Carries out a command that opens the vault by itself; `None` for any other command.
 ///
 /// # Errors
 /// [`Fatal`].
@@ -258,7 +260,7 @@ async fn repair(config: &Config, asked: &cli::Repair, sources: &Sources) -> Resu
 /// Moves the vault to another place.
 ///
 /// # Errors
-/// [`Fatal`]; the vault is where it was, unless the error says otherwise.
+/// [`Fatal`]; the vault stays where it was, unless the error states otherwise.
 async fn relocate(config: &Config, asked: &cli::MoveArgs, sources: &Sources) -> Result<Ending, Fatal> {
     let mut console = console_of(config);
     let there = config.at(&asked.to, "--to")?;
@@ -272,7 +274,7 @@ async fn relocate(config: &Config, asked: &cli::MoveArgs, sources: &Sources) -> 
         return Err(declined.into());
     }
     let travel = Travel::default();
-    // Boxed: no other command should carry the room that it takes.
+    // Boxed, so that the futures of other commands don't take the memory that it needs.
     let work = Box::pin(relocation.carry_out(&travel, SystemClock.now()));
     let done = cli::moving(&mut console, &travel, work).await??;
     Ok(cli::moved(&mut console, &done)?)

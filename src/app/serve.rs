@@ -35,7 +35,7 @@ const CLIENT_SECRET_BYTES_MAX: usize = 4096;
 
 /// Runs the server for remote agents.
 pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
-    // Look at what can be wrong before a vault is made.
+    // Check what can be wrong before a vault is created.
     let client = serve.oauth.as_ref().and_then(|oauth| oauth.client.as_ref());
     let client = client.map(|client| client_of(client, config)).transpose()?;
     let hook_key = serve.hook_key.as_ref().map(|file| secret_in(HOOK_KEY_FILE, file, config)).transpose()?;
@@ -50,7 +50,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let account = account(config, &vault).await?;
     let status = vault.status().clone();
     let service = service_of(config, vault);
-    // Erase secrets past their seven days when a server starts, so that this does not depend on somebody running the
+    // Erase secrets past their seven days when a server starts, so that this does not depend on a person running the
     // doctor.
     service.erase_expired().await.map_err(Failure::from)?;
     for Circumstance { name, found, concern } in service.server().await {
@@ -114,8 +114,8 @@ fn secret_in(flag: &str, file: &Path, config: &Config) -> Result<Zeroizing<Strin
     Ok(secret)
 }
 
-/// At each SIGHUP, reads again what the flags name: the certificate, the client's secret, and the provider's keys. What does
-/// not work any more is logged, and the old one stays.
+/// At each SIGHUP, reads again what the flags name: the certificate, the client's secret, and the provider's keys. A
+/// failure is logged, and the old one stays in use.
 async fn reload(
     mut hangups: Hangups,
     (config, serve): (Config, ServeConfig),
@@ -146,10 +146,10 @@ fn refuse_pipe(flag: &str, file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Announces where the server listens. A vault without keys serves nobody: a person at the terminal gets a key, and the
-/// log says how to create one.
+/// Announces where the server listens. A vault without keys accepts no caller: a person at the terminal gets a key;
+/// otherwise a note explains how to create one.
 async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Receiver<Listening>) {
-    // If the server never listened, its own error says why.
+    // If the server never listened, its own error explains why.
     let Ok(listening) = accepted.await else { return };
     session.console.note(&listening.to_string());
     if serve.http.has_no_public_name() {
@@ -175,7 +175,7 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
     }
 }
 
-/// The hang-up signals of the process: each asks a server to reload.
+/// The hang-up signals of the process: each requests a reload.
 #[cfg(unix)]
 struct Hangups(tokio::signal::unix::Signal);
 
@@ -190,7 +190,7 @@ impl Hangups {
     }
 }
 
-/// Elsewhere there are none.
+/// Other systems have no hang-up signals.
 #[cfg(not(unix))]
 struct Hangups;
 

@@ -1,4 +1,4 @@
-//! In the place of the server in a build without the feature `serve`: it has no settings, so it is never run.
+//! Stands in for the server in a build without the feature `serve`: it has no settings, so it is never run.
 
 use std::future::Ready;
 

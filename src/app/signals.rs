@@ -1,10 +1,10 @@
-//! When the system or a person ends the process.
+//! The signals by which the system or a person ends the process.
 
 use std::io;
 
 use crate::transport::cli;
 
-/// Completes at the first SIGTERM or interruption from now on.
+/// Returns a future that completes at the first SIGTERM or interruption from now on.
 #[cfg(unix)]
 pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -19,7 +19,7 @@ pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'sta
     }))
 }
 
-/// Completes when a person interrupts the process, closes its window, or the system shuts down.
+/// Returns a future that completes when a person interrupts the process or closes its window, or the system shuts down.
 #[cfg(not(unix))]
 pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
@@ -35,7 +35,8 @@ pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'sta
     }))
 }
 
-/// Completes when the terminal of the process is closed. Not used by a server, which `nohup` keeps running.
+/// Returns a future that completes when the terminal of the process is closed. Not used by a server, which `nohup`
+/// keeps running.
 #[cfg(unix)]
 pub(super) fn hung_up() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};

@@ -9,10 +9,10 @@ pub(super) fn exported(service: &Service, endpoint: Option<&str>) -> Result<Opti
     started.map_err(|cause| Fatal::Otlp(cause.to_string()))
 }
 
-/// Sends what is left of them.
+/// Sends the remaining traces and metrics.
 pub(super) async fn finish(export: Option<Export>) {
     if let Some(export) = export {
-        // Its end has a timeout of its own.
+        // It has its own timeout.
         let _ = tokio::task::spawn_blocking(|| export.finish()).await;
     }
 }

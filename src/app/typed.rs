@@ -162,7 +162,7 @@ fn with_hidden(command: clap::Command, globals: &[Arg]) -> clap::Command {
 pub(super) fn answered(mut error: clap::Error, words: &[OsString], looks: Looks) -> Result<ExitCode, Failure> {
     const WITHHELD: &str = "…";
     let withheld = || ContextValue::String(WITHHELD.to_owned());
-    // An empty value means that none was given, and clap says so.
+    // An empty value means that none was given, and clap reports that.
     if error.get(ContextKind::InvalidValue).is_some_and(|value| *value != ContextValue::String(String::new())) {
         error.insert(ContextKind::InvalidValue, withheld());
     }
@@ -198,7 +198,7 @@ pub(super) fn answered(mut error: clap::Error, words: &[OsString], looks: Looks)
         return Err(Failure::Usage(in_words(&error)));
     }
     if error.use_stderr() {
-        // Nobody may be reading; the exit status does not depend on that.
+        // There may be no reader; the exit status does not depend on that.
         let _ = print(&error.render(), looks.notes.colour, io::stderr());
     } else {
         print(&error.render(), looks.out.colour, io::stdout())?;
@@ -252,7 +252,7 @@ fn in_words(error: &clap::Error) -> String {
     format!("{line}; `--help` shows what is accepted")
 }
 
-/// The wanted output format, as far as an unreadable command line tells: nothing after `--` is a flag.
+/// The wanted output format, as far as it can be read from an invalid command line: nothing after `--` is a flag.
 pub(super) fn answers(words: &[OsString]) -> Answers {
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     if json { Answers::Json } else { Answers::Text }

@@ -1,5 +1,5 @@
-//! What a server does by itself while it runs: it erases what was deleted, removes old rows of the audit log and binds its
-//! chains, makes backups, and finishes the rotation of a data key that was begun elsewhere.
+//! The tasks that a server carries out by itself while it runs: it erases deleted secrets, removes old rows of the
+//! audit log and binds its chains, makes backups, and finishes the rotation of a data key that was begun elsewhere.
 
 use std::{
     fs, io,
@@ -20,9 +20,9 @@ use crate::{
 };
 
 const DAY: Duration = Duration::from_hours(24);
-/// How often a server looks for rows in the chains of others.
+/// How often a server checks the chains of others for rows.
 const KNOT: Duration = Duration::from_mins(1);
-/// How often a server looks whether a rotation was left unfinished.
+/// How often a server checks whether a rotation was left unfinished.
 const ROTATION: Duration = Duration::from_mins(10);
 /// The longest time between a failed backup and the next try.
 const AGAIN: Duration = Duration::from_hours(1);
@@ -62,7 +62,7 @@ pub(super) async fn tie_chains(service: Service) {
     }
 }
 
-/// Goes on with a rotation of the data key that somebody began and did not finish.
+/// Continues a rotation of the data key that was begun and not finished.
 pub(super) async fn finish_rotations(service: Service) {
     let mut looks = interval(ROTATION);
     loop {
@@ -93,7 +93,7 @@ pub(super) async fn finish_rotations(service: Service) {
     }
 }
 
-/// Makes a backup whenever the newest one in the folder is as old as the plan says.
+/// Makes a backup whenever the newest one in the folder is as old as the plan allows.
 pub(super) async fn back_up(service: Service, plan: Backups) {
     loop {
         let rest = match due_in(&service, &plan).await {
@@ -122,7 +122,7 @@ pub(super) fn prepare(plan: &Backups) -> Result<(), OpenError> {
     refuse_shared_folder(&plan.dir)
 }
 
-/// How long it is until the next backup.
+/// The time until the next backup.
 async fn due_in(service: &Service, plan: &Backups) -> io::Result<Duration> {
     let dir = plan.dir.clone();
     let made = spawn_blocking(move || {
@@ -130,7 +130,7 @@ async fn due_in(service: &Service, plan: &Backups) -> io::Result<Duration> {
         backups_in(&dir)
     });
     let now = service.now();
-    // One from the future was made by a clock that ran ahead.
+    // A backup from the future was made by a clock that ran ahead.
     let newest = made.await??.into_iter().map(|(at, _)| at).filter(|at| *at <= now).max();
     Ok(newest.map_or(Duration::ZERO, |at| plan.every.saturating_sub(at.until(now))))
 }
@@ -152,7 +152,7 @@ async fn make(service: &Service, plan: &Backups) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes all but the newest backups. One from the future was made by a clock that ran ahead, and counts for nothing.
+/// Removes all but the newest backups. A backup from the future was made by a clock that ran ahead, and is not counted.
 fn remove_old(dir: &Path, keep: usize, now: Timestamp) -> io::Result<()> {
     let mut made = backups_in(dir)?;
     made.retain(|(at, _)| *at <= now);

@@ -12,7 +12,7 @@ pub(super) fn color(typed: Option<ColorChoice>) -> ColorChoice {
     typed.unwrap_or_else(|| if none() { ColorChoice::Never } else { ColorChoice::Auto })
 }
 
-/// When to use colour, as far as an unreadable command line tells: nothing after `--` is a flag.
+/// When to use colour, as far as it can be read from an invalid command line: nothing after `--` is a flag.
 pub fn color_of_words(words: &[OsString]) -> ColorChoice {
     let typed: Vec<&OsStr> = words.iter().map(OsString::as_os_str).take_while(|word| *word != "--").collect();
     let values = typed.iter().zip(typed.iter().skip(1).copied().map(Some).chain([None])).filter_map(|(word, next)| {

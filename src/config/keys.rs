@@ -17,16 +17,16 @@ use crate::domain::key_source::KeySource;
 
 /// The variable by which systemd names the folder of a service's credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
-/// The variable by which a process that replaced itself finds what it handed over. Set by the program alone.
+/// The variable by which a process that replaced itself finds the keys that it handed over. Set by the program alone.
 pub const HANDED: &str = "COUNTERSIGN_HANDED_KEYS";
 
-/// What was typed about the key.
+/// The flags about the key, as typed.
 pub(super) struct TypedKey {
     pub(super) source: Option<OsString>,
     pub(super) file: Option<PathBuf>,
 }
 
-/// The source that was chosen. Flags go before variables; a flag and a flag, or a variable and a variable, must agree.
+/// The source that was chosen. Flags take precedence over variables; two flags, or two variables, must agree.
 pub(super) fn source(
     typed: TypedKey,
     variable: fn(&str) -> Option<OsString>,
@@ -77,7 +77,7 @@ impl Config {
         Ok(source)
     }
 
-    /// Refuses a source that every copy of the vault would carry.
+    /// Refuses a source that every copy of the vault would contain.
     pub(super) fn refuse_in_data(&self, source: &KeySource) -> Result<(), ConfigError> {
         let is_default = *source == KeySource::File(None);
         if is_default && self.key_dir.as_os_str().is_empty() {
@@ -102,7 +102,7 @@ pub fn key_variable(name: &str) -> Option<Zeroizing<Vec<u8>>> {
     variable(name).map(|value| Zeroizing::new(value.into_encoded_bytes()))
 }
 
-/// What a process that replaced itself left here.
+/// The list of the keys that a process handed over when it replaced itself.
 pub fn handed_keys() -> String {
     variable(HANDED).and_then(|list| list.into_string().ok()).unwrap_or_default()
 }

@@ -158,7 +158,7 @@ pub struct Config {
     pub format: Format,
     /// The log filter, if one was given.
     pub log: Option<String>,
-    /// The form of log lines: the text that people read, unless `--log-format` says otherwise.
+    /// The form of log lines: text for people, unless `--log-format` selects another.
     pub log_form: Form,
     /// When to use colour.
     pub color: ColorChoice,
@@ -192,7 +192,7 @@ pub enum ConfigError {
     Path {
         /// The flag.
         flag: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The key would be within the vault's data directory.

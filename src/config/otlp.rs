@@ -1,4 +1,4 @@
-//! Where traces and metrics are sent.
+//! The collector to which traces and metrics are sent.
 
 use std::ffi::OsString;
 
@@ -20,7 +20,7 @@ const HEADERS: [&str; 3] =
 /// Where to send traces and metrics, as typed.
 #[derive(Debug, Default, Args)]
 pub(super) struct OtlpFlags {
-    // Not a comment of documentation, where an address would have to be a link.
+    // Not a doc comment, in which an address would have to be a link.
     #[arg(
         long,
         value_name = "URL",
@@ -34,7 +34,7 @@ impl OtlpFlags {
     /// The collector's address, if one is configured.
     ///
     /// # Errors
-    /// [`ConfigError`] if it is no address, or a credential would go there in clear.
+    /// [`ConfigError`] if it is not an address, or a credential would go there in clear.
     pub(super) fn endpoint(self) -> Result<Option<String>, ConfigError> {
         let Some((url, written)) = text(setting(self.otlp_endpoint, FLAG, VARIABLE, variable))? else {
             return Ok(None);

@@ -117,9 +117,9 @@ pub struct ServeConfig {
     pub otlp: Option<String>,
     /// When commits reach the disk.
     pub durability: Durability,
-    /// The backups that it makes.
+    /// The backups that the server makes.
     pub backups: Option<Backups>,
-    /// How long rows of the audit log are kept; `None`: for ever.
+    /// How long rows of the audit log are kept; `None` if for ever.
     pub audit_keep: Option<Duration>,
 }
 
@@ -128,9 +128,9 @@ pub struct ServeConfig {
 pub struct Backups {
     /// The folder.
     pub dir: PathBuf,
-    /// The time between two.
+    /// The time between two backups.
     pub every: Duration,
-    /// How many are kept.
+    /// How many backups are kept.
     pub keep: usize,
 }
 
@@ -149,7 +149,7 @@ pub enum Durability {
 pub struct Oauth {
     /// Its URL, as in its tokens.
     pub issuer: String,
-    /// This server, as in its tokens.
+    /// The audience that its tokens must name.
     pub audience: String,
     /// This server as a client, if people sign in by their browsers.
     pub client: Option<Client>,
@@ -158,7 +158,7 @@ pub struct Oauth {
 /// This server as a client of an identity provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// Its id.
+    /// Its client id.
     pub id: String,
     /// The file of its secret.
     pub secret_file: Option<PathBuf>,

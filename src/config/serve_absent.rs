@@ -1,4 +1,5 @@
-//! In the place of the settings of `countersign serve` in a build without the feature `serve`: it is refused, whatever its flags.
+//! Stands in for the settings of `countersign serve` in a build without the feature `serve`: the command is refused,
+//! whatever its flags.
 
 use std::{ffi::OsString, path::Path};
 
@@ -21,12 +22,12 @@ impl ServeFlags {
     }
 }
 
-/// The settings of the server: there are never any.
+/// The settings of the server, which never exist.
 #[derive(Debug, Clone)]
 pub enum ServeConfig {}
 
 impl ServeConfig {
-    /// Refuses.
+    /// Refuses the command.
     ///
     /// # Errors
     /// Always.

@@ -1,4 +1,4 @@
-//! What a host's file needs to say: where it is, which program it starts, and by which flags.
+//! The data for a host's file: where it is, which program it starts, and with which flags.
 
 use std::{
     fs, io,
@@ -30,21 +30,21 @@ pub fn folders() -> Result<Folders, ConfigError> {
     })
 }
 
-/// The path by which a host starts this program: the one in `PATH` if that is this one, since what it leads to may move with
-/// the next release.
+/// The path by which a host starts this program: the one in `PATH` if that leads to this program, since the file that
+/// it leads to may move with the next release.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn own_program() -> io::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = variable("PATH").unwrap_or_default();
     Ok(in_path(std::env::split_paths(&path), &own).unwrap_or(own))
 }
 
-/// What a shell calls this program by: its name, if that leads here, or else its path.
+/// The word by which a shell starts this program: its name, if that leads here, or else its path.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn own_name() -> io::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = variable("PATH").unwrap_or_default();
@@ -91,7 +91,7 @@ impl SameVault {
 }
 
 impl StdioFlags {
-    /// These flags, as they are typed.
+    /// The word `stdio` and these flags as arguments, without the collector's address.
     pub fn words(&self) -> Vec<String> {
         let mut words = vec!["stdio".to_owned()];
         if let Some(seat) = &self.seat {

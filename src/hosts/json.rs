@@ -7,7 +7,8 @@ use jsonc_parser::{
 
 use super::{NAME, Unusable};
 
-/// What editors read. More than that would be changed by a mistake.
+/// The JSON that editors read. A file with any other extension of the format is refused, so that it is not changed by
+/// mistake.
 const OPTIONS: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
@@ -20,7 +21,7 @@ const OPTIONS: ParseOptions = ParseOptions {
     allow_non_finite_numbers: false,
     allow_extended_string_escapes: false,
 };
-/// What the root is called in an error.
+/// The name of the root in an error.
 const ROOT: &str = "{";
 
 pub(super) fn text(text: &str) -> CstInputValue {
@@ -35,7 +36,7 @@ pub(super) const fn flag(is: bool) -> CstInputValue {
     CstInputValue::Bool(is)
 }
 
-/// Puts an entry among the servers of this name. Fields of an entry that is there stay, but for those that are given.
+/// Puts an entry into the object `servers`. An entry that is there keeps its other fields.
 pub(super) fn with_entry(
     text: &str,
     servers: &'static str,
@@ -70,7 +71,7 @@ fn inner(of: &CstObject, name: &str, unusable: &'static str) -> Result<CstObject
     }
 }
 
-/// The field of a name. Of two of them, hosts read the last, and people the first.
+/// The field of a name. Two of them are an error: hosts read the last, and people the first.
 fn only(
     of: &CstObject,
     name: &str,
@@ -83,7 +84,7 @@ fn only(
     }
 }
 
-/// Whether a text stands for a value, however it is spaced.
+/// Whether a text is the JSON of a value, whatever its white space.
 fn is_same(text: &str, value: &CstInputValue) -> bool {
     let meant = CstRootNode::parse("0", &OPTIONS).map(|root| {
         root.set_value(value.clone());

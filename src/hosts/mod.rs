@@ -1,5 +1,6 @@
-//! Hosts of MCP servers: which file of a person's each reads, and our entry in it. A file's other contents stay as they are,
-//! to the last comment. Never here: a disk, or an error that quotes a file, since such files hold other servers' keys.
+//! Hosts of MCP servers: the file of a person that each reads, and our entry in it. A file's other contents stay as
+//! they are, to the last comment. Never here: a disk, or an error that quotes a file, since such files hold other
+//! servers' keys.
 
 mod json;
 mod toml;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-/// What our entry is called.
+/// The name of our entry.
 const NAME: &str = "countersign";
 
 /// A host.
@@ -49,11 +50,11 @@ pub struct Folders {
     pub home: PathBuf,
     /// Where the platform keeps settings: `~/.config`, `~/Library/Application Support` or `%APPDATA%`.
     pub settings: PathBuf,
-    /// Where programs keep settings that do so on every platform as on Linux.
+    /// The folder for settings of programs that use the same one on every platform as on Linux.
     pub xdg: PathBuf,
-    /// Where Codex keeps its own, if that was changed.
+    /// The folder of Codex's settings, if it was changed.
     pub codex: Option<PathBuf>,
-    /// Where Claude Code keeps its own, if that was changed.
+    /// The folder of Claude Code's settings, if it was changed.
     pub claude: Option<PathBuf>,
 }
 
@@ -66,36 +67,36 @@ pub struct Place {
     pub folder: PathBuf,
 }
 
-/// How a host starts us.
+/// The command by which a host starts this program.
 #[derive(Debug, Clone)]
 pub struct Launch {
     /// The whole path of the program.
     pub program: String,
-    /// What follows it.
+    /// The arguments of the program.
     pub arguments: Vec<String>,
 }
 
 /// Why a file can't be changed. The error does not quote the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// It can't be read.
+    /// The file can't be parsed.
     #[error("line {line} can't be read as {format}")]
     Broken {
         /// The line, from 1.
         line: usize,
-        /// What it should be.
+        /// The format that was expected.
         format: &'static str,
     },
-    /// What should hold the servers holds something else, or is there twice.
+    /// The field for the servers or the entry holds something else, or is there twice.
     #[error("`{0}` in it is not what this expects there")]
     Shape(&'static str),
-    /// There is an entry that can't be changed without losing something.
+    /// The file has an entry that can't be changed without losing something.
     #[error("it has an entry `{NAME}` that differs")]
     Differs,
 }
 
 impl Host {
-    /// What people call it.
+    /// The name by which people know the host.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ClaudeDesktop => "Claude Desktop",
@@ -112,7 +113,7 @@ impl Host {
         }
     }
 
-    /// Where it may keep its servers. Of several places, the last one is that of its newest version.
+    /// The places where the host may keep its servers. Of several places, the last one is that of its newest version.
     pub fn places(self, folders: &Folders) -> Vec<Place> {
         const CLINE: &str = "settings/cline_mcp_settings.json";
         let Folders { home, settings, xdg, codex, claude } = folders;
@@ -129,7 +130,7 @@ impl Host {
             Self::Windsurf => vec![own(&home.join(".codeium/windsurf"), "mcp_config.json")],
             Self::Zed if cfg!(windows) => vec![own(&settings.join("Zed"), "settings.json")],
             Self::Zed => vec![own(&xdg.join("zed"), "settings.json")],
-            // The extension of VS Code, and the program of its own.
+            // The extension of VS Code, and the standalone program.
             Self::Cline => {
                 let extension = code.join("globalStorage/saoudrizwan.claude-dev");
                 let program = home.join(".cline");
@@ -146,7 +147,7 @@ impl Host {
         }
     }
 
-    /// What has to happen before it starts us.
+    /// The step that is left before the host starts this program, for a person.
     pub const fn next(self) -> &'static str {
         match self {
             Self::ClaudeDesktop => "Quit Claude Desktop and start it again.",
@@ -163,12 +164,12 @@ impl Host {
         }
     }
 
-    /// The text of its file with our entry: as it was, but for that.
+    /// The text of the host's file with our entry, otherwise as it was.
     ///
     /// # Errors
     /// [`Unusable`].
     pub fn with_entry(self, text: &str, launch: &Launch) -> Result<String, Unusable> {
-        // Editors on Windows write one.
+        // Editors on Windows write a byte order mark.
         let (mark, text) = text.strip_prefix('\u{FEFF}').map_or(("", text), |rest| ("\u{FEFF}", rest));
         let Launch { program, arguments } = launch;
         let standard = || vec![("command", json::text(program)), ("args", json::list(arguments))];
@@ -195,7 +196,7 @@ impl Host {
     /// The smallest file with our entry, to be copied from.
     ///
     /// # Errors
-    /// [`Unusable`]: never, as nothing is in an empty file.
+    /// [`Unusable`]: never, since an empty file holds nothing.
     pub fn example(self, launch: &Launch) -> Result<String, Unusable> {
         self.with_entry("", launch)
     }

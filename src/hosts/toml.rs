@@ -13,7 +13,7 @@ pub(super) fn with_entry(text: &str, launch: &Launch) -> Result<String, Unusable
         Unusable::Broken { line: lines + 1, format: "TOML" }
     })?;
     let mut servers = Table::new();
-    // Its name stands only before those of servers.
+    // The table of all servers gets no header of its own, only those of single servers.
     servers.set_implicit(true);
     let servers = document.entry(SERVERS).or_insert(Item::Table(servers));
     let servers = servers.as_table_like_mut().ok_or(Unusable::Shape(SERVERS))?;
@@ -24,7 +24,7 @@ pub(super) fn with_entry(text: &str, launch: &Launch) -> Result<String, Unusable
     Ok(document.to_string())
 }
 
-/// Sets a value, but for one that is the same, however it is written.
+/// Sets a value, unless the present one is the same, however it is written.
 fn set(entry: &mut dyn TableLike, name: &str, mut value: Value) {
     let Some(present) = entry.get_mut(name) else {
         entry.insert(name, Item::Value(value));

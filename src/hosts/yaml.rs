@@ -1,5 +1,6 @@
-//! Goose's entry, in YAML. Goose writes its file itself, and always in the same plain form, so that lines can be put into it;
-//! what has another form is refused. The crates that keep comments in any YAML bring more than the rest of this room.
+//! Goose's entry, in YAML. Goose writes its file itself, and always in the same plain form, so that lines can be put
+//! into it; a file in another form is refused. The crates that keep comments in any YAML bring more code than the rest
+//! of this room.
 
 use super::{Launch, NAME, Unusable};
 
@@ -42,7 +43,7 @@ pub(super) fn with_entry(text: &str, launch: &Launch) -> Result<String, Unusable
 
 /// The lines of our entry.
 fn entry(indent: &str, Launch { program, arguments }: &Launch) -> String {
-    // What JSON quotes, YAML reads.
+    // YAML reads strings that are quoted as in JSON.
     let quoted = |text: &String| serde_json::Value::from(text.as_str()).to_string();
     let arguments: Vec<String> = arguments.iter().map(quoted).collect();
     let fields = [

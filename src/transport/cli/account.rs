@@ -77,7 +77,7 @@ fn check(name: &str) -> Result<(), Failure> {
     Name::parse(name).map(drop).map_err(|problem| Failure::Usage(format!("an account's name {problem}")))
 }
 
-/// Checks it where no vault is yet. A new vault has one account.
+/// Checks a new account's name where no vault exists yet. A new vault has one account, the default one.
 pub(super) fn first(name: &str) -> Result<(), Failure> {
     check(name)?;
     let is_there = Name::parse(name).is_ok_and(|name| name.as_str() == DEFAULT_ACCOUNT);

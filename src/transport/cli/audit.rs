@@ -23,11 +23,11 @@ use crate::{
     },
 };
 
-/// Rows shown by default.
+/// The number of rows shown by default.
 const ROWS_DEFAULT: u32 = 50;
-/// Rows of an export that are held in memory at a time.
+/// The number of rows of an export that are held in memory at a time.
 const EXPORT_ROWS: u32 = 1000;
-/// Bytes of a code that are read: more than any code has, with spaces and a line break.
+/// The most bytes of a code that are read: more than any code has, with spaces and a line break.
 const CODE_BYTES_MAX: usize = 64;
 
 /// What can be done with the audit log.
@@ -126,7 +126,8 @@ struct VerifyAnswer {
     anchors: usize,
     /// How many of them name an existing row. The others name rows that were pruned or fenced off.
     anchors_compared: u64,
-    /// How often a chain has noted a row of another one, which was found right; absent if no chain has.
+    /// The number of knots, each a row of a chain that another chain has noted, that were found right; absent if there
+    /// are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     knots: Option<u64>,
     /// The end of the first chain.

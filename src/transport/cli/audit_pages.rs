@@ -1,4 +1,4 @@
-//! Reads the audit rows that a person asks for, page by page.
+//! Reads the audit rows that a person requests, page by page.
 
 use clap::Args;
 
@@ -51,7 +51,7 @@ impl Pages {
         Ok(Self { filter, everybody, newest: false, from: None, ended: false })
     }
 
-    /// In reverse order, newest first.
+    /// Reverses the order: newest first.
     pub(super) fn newest(self) -> Self {
         Self { newest: true, ..self }
     }
@@ -80,7 +80,7 @@ async fn filter(args: FilterArgs, session: &mut Session) -> Result<AuditFilter, 
         let known = || Action::ALL.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
         Action::from_word(word).ok_or_else(|| Failure::Usage(format!("--action must be one of {}", known())))
     };
-    // Rows outlive their subjects: a whole id is searched for even if nothing has it any more.
+    // Rows outlive their subjects: a whole id is searched for even if no seat or secret has it any more.
     let seat = match args.seat.as_deref() {
         None => None,
         Some(name) => match name.trim().parse() {

@@ -8,7 +8,7 @@ use crate::{
     operations::{self, ListDeleted, ListKeys, ListSeats, ListSecrets},
 };
 
-/// Names of ids: of secrets, seats and keys of the person's account.
+/// The names of the secrets, seats and keys of the person's account, by their ids.
 #[derive(Default)]
 pub(super) struct Names(HashMap<String, String>);
 

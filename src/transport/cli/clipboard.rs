@@ -20,13 +20,13 @@ const TOOLS: [(&str, &[&str]); 5] = [
     ("xsel", &["--clipboard", "--input"]),
 ];
 
-/// Copies a code. Returns a description of what took it.
+/// Copies a code. Returns a description of its destination.
 pub(super) fn copy(code: &str, console: &mut Console) -> Result<&'static str, Failure> {
     if TOOLS.iter().any(|(program, arguments)| hand_over(program, arguments, code).is_ok()) {
         return Ok("the clipboard");
     }
     if console.looks().notes.terminal {
-        // The terminal takes this text without showing it.
+        // The terminal interprets this sequence and does not show it.
         console.note_part(&format!("\u{1b}]52;c;{}\u{7}", BASE64.encode(code.as_bytes())));
         return Ok("the terminal, which puts it on the clipboard if it may");
     }

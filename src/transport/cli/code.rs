@@ -19,11 +19,11 @@ use crate::{
     operations::{GetCode, IssuedCode, Patience, TotpGetCodeResponse, VerifyCode, VerifyResponse},
 };
 
-/// Cells of the countdown bar beside a watched code.
+/// The width of the countdown bar beside a watched code, in cells.
 const BAR_CELLS: usize = 20;
-/// With fewer cells, no bar is drawn.
+/// The least width of the bar, in cells. With less room, no bar is drawn.
 const BAR_CELLS_MIN: usize = 3;
-/// Bytes of a code that are read: more than any code has, with spaces and a line break.
+/// The most bytes of a code that are read: more than any code has, with spaces and a line break.
 const CODE_BYTES_MAX: usize = 64;
 
 /// What `countersign code` takes.
@@ -72,7 +72,7 @@ pub struct VerifyArgs {
     seat: Option<String>,
 }
 
-/// Tells a person at a terminal how long the wait for a code takes.
+/// Shows a person at a terminal how long the wait for a code may still take.
 struct Countdown;
 
 /// Shows the current code.
@@ -184,7 +184,7 @@ async fn watch(secret: &TotpSecret, request: &GetCode, session: &mut Session) ->
     }
 }
 
-/// When the next step's code follows.
+/// The time at which the code of the next step begins.
 pub(super) fn rotates_at(secret: &TotpSecret, step: Step) -> Timestamp {
     secret.metadata.totp.start_of(Step(step.0.saturating_add(1)))
 }

@@ -1,6 +1,6 @@
-//! `countersign demo`: what an agent does, call by call, with this program as an MCP host starts it.
+//! `countersign demo`: shows what an agent does, call by call, with this program started as an MCP host starts it.
 //!
-//! The client is these few lines: a program that compiles nothing but the sidecar can show how it is used.
+//! The client is written here in a few lines, so that a build of the sidecar alone can show its use too.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -14,15 +14,15 @@ use serde_json::{Map, Value, json};
 use super::{Console, Ending, Failure};
 use crate::operations::{ErrorCode, answers::OK};
 
-/// The revision of the protocol that the client speaks.
+/// The MCP revision that the client requests.
 const REVISION: &str = "2025-06-18";
-/// The most bytes of an answer that are read.
+/// The most bytes of a message that are read.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 const SEAT: &str = "ann";
 
-/// Where the demo finds what it needs.
+/// The paths that the demo needs.
 pub struct Stage {
-    /// This program.
+    /// This program's path.
     pub program: PathBuf,
     /// An empty folder for its vault.
     pub home: PathBuf,
@@ -83,7 +83,7 @@ pub fn demo(stage: &Stage, console: &mut Console) -> Result<Ending, Failure> {
     show.end()
 }
 
-/// What is shown: lines for a person, one document for a program.
+/// The output of the demo: lines for a person, one document for a program.
 struct Show<'a> {
     stage: &'a Stage,
     console: &'a mut Console,
@@ -114,7 +114,7 @@ impl Show<'_> {
     fn run(&mut self, words: &[&str]) -> Result<(), Failure> {
         let command = format!("countersign {}", words.join(" "));
         self.line(&format!("$ {command}"))?;
-        // Its notes are for a vault that stays.
+        // The command's notes are left out: they are for a vault that stays.
         let ran = self.stage.command(words).stdin(Stdio::null()).output().map_err(|cause| broken(&cause))?;
         if !ran.status.success() {
             let errors = String::from_utf8_lossy(&ran.stderr);
@@ -128,7 +128,7 @@ impl Show<'_> {
         Ok(())
     }
 
-    /// Calls a tool and shows both ways, a seed only as so many dots.
+    /// Calls a tool and shows the call and its answer, a seed as a fixed number of dots.
     fn call(&mut self, agent: &mut Agent, tool: &'static str, arguments: &Value) -> Result<Value, Failure> {
         let typed = masked(arguments.clone());
         self.line(&format!("→ {tool} {typed}"))?;
@@ -150,7 +150,7 @@ impl Show<'_> {
 }
 
 impl Stage {
-    /// This program, with its vault and its key in the folder and nothing from the environment.
+    /// A command of this program. Its vault and key are in the folder, and it inherits no environment variables.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         let place = |name: &str| self.home.join(name);
@@ -169,7 +169,7 @@ struct Agent {
 }
 
 impl Agent {
-    /// Starts the sidecar as a host would, and shakes hands.
+    /// Starts the sidecar as a host would, and initializes the session.
     fn start(stage: &Stage) -> Result<Self, Failure> {
         let mut command = stage.command(&["stdio", "--seat", SEAT]);
         let sidecar = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
@@ -236,7 +236,7 @@ fn id_of(registered: &Value) -> Value {
     registered.pointer("/totp_secret/id").cloned().unwrap_or_default()
 }
 
-/// The same without seeds.
+/// Replaces the seeds in a value by dots.
 fn masked(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {

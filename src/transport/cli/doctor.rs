@@ -1,5 +1,5 @@
-//! `countersign vault doctor`: what is wrong with the vault; and with `--repair`, what a repair would do, the question, and what
-//! it did.
+//! `countersign vault doctor`: examines the vault; with `--repair`, shows what a repair would do, asks for
+//! confirmation, and shows what it did.
 
 use std::path::PathBuf;
 
@@ -27,27 +27,27 @@ struct DoctorAnswer<'a> {
     obstacle: Option<String>,
     secrets: u64,
     audit_rows: u64,
-    /// Bytes in the write-ahead log: so much of the newest data may be in the log alone.
+    /// Bytes in the write-ahead log: at most this much of the newest data is in the log alone.
     log_bytes: u64,
-    /// Erased secrets whose seven days were over; 0 if there are problems.
+    /// The number of secrets erased because their seven days were over; 0 if there are problems.
     erased: u64,
-    /// Records that still need an older data key, if a rotation is not finished.
+    /// The number of records that still need an older data key, if a rotation is not finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     rotation_left: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<ProcessView>,
-    /// What an operator should know about the server, if the vault is on one.
+    /// Facts about the database server for its operator, if the vault is on one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     server: Vec<ServerView<'a>>,
     status: &'static str,
 }
 
-/// One thing about the server, as JSON.
+/// A fact about the server, as JSON.
 #[derive(Serialize)]
 struct ServerView<'a> {
     name: &'static str,
     found: &'a str,
-    /// Null: it is as it should be.
+    /// What is wrong with it, and what to do; null if it is as it should be.
     concern: Option<&'static str>,
 }
 
@@ -56,17 +56,17 @@ struct ServerView<'a> {
 struct ProcessView {
     /// Whether Landlock limits what it writes.
     landlock: bool,
-    /// The folders in which it may write, those for backups apart; absent: wherever its user may.
+    /// The folders in which it may write, besides those for backups; absent if it may write wherever its user may.
     #[serde(skip_serializing_if = "Option::is_none")]
     writes_only: Option<Vec<String>>,
     /// Whether the vault's keys are kept out of swap.
     keys_locked: bool,
 }
 
-/// A repair that a person asked for.
+/// A repair that a person requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
-    /// The backup that damaged things are taken from.
+    /// The backup from which damaged and lost secrets, seats and keys are taken.
     pub from: Option<PathBuf>,
     /// Whether the person has already agreed.
     pub agreed: bool,
@@ -75,12 +75,12 @@ pub struct Repair {
 /// A repair, as JSON.
 #[derive(Serialize)]
 struct RepairAnswer<'a> {
-    /// What was wrong before.
+    /// The problems before the repair.
     problems: &'a [String],
     repaired: Vec<MendedView<'a>>,
-    /// What is wrong still.
+    /// The problems that remain.
     left: &'a [String],
-    /// The file with what the vault was before; null: nothing was changed.
+    /// The file with a copy of the vault before the repair; null if nothing was changed.
     copy: Option<String>,
     status: &'static str,
 }
@@ -180,7 +180,7 @@ fn shown(folders: &[PathBuf]) -> impl Iterator<Item = String> {
     folders.iter().map(|folder| folder.display().to_string())
 }
 
-/// What protects a server or sidecar of this vault, in lines.
+/// Describes what protects a server or sidecar of this vault.
 fn protection(facts: &ProcessFacts) -> [String; 2] {
     let writes = match &facts.writes {
         Confinement::Only(folders) => {
@@ -204,10 +204,11 @@ fn protection(facts: &ProcessFacts) -> [String; 2] {
     [writes, keys.to_owned()]
 }
 
-/// Shows what a repair would do, and asks for it. `Some`: there is nothing to do, and the command ends.
+/// Shows what a repair would do, and asks whether to do it. Returns the command's ending if there is nothing to repair
+/// or nothing can be repaired.
 ///
 /// # Errors
-/// [`Failure`]: nobody could be asked, or the answer is no.
+/// [`Failure`]: no person can be asked, or the answer is no.
 pub fn ask_to_repair(console: &mut Console, plan: &Repaired, agreed: bool) -> Result<Option<Ending>, Failure> {
     if plan.problems.is_empty() {
         let answer = RepairAnswer { problems: &[], repaired: Vec::new(), left: &[], copy: None, status: OK };

@@ -11,13 +11,13 @@ use crate::{
 /// The result of a command that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It was done, or the answer is yes.
+    /// The command succeeded, or the answer is yes.
     Done,
     /// The answer is no: a wrong code, a broken audit log, a problem found.
     No,
 }
 
-/// Why a command failed. No text in here quotes what was typed or read.
+/// Why a command failed. No message quotes what was typed or read, except names of files as `file_names` allows.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// An operation was refused.
@@ -26,15 +26,15 @@ pub enum Failure {
     /// Invalid input.
     #[error("{0}")]
     Usage(String),
-    /// It failed before an operation was called.
+    /// The command failed outside an operation.
     #[error("{message}")]
     Failed {
-        /// The stable word.
+        /// The stable error code.
         code: ErrorCode,
         /// What is wrong, and what to do.
         message: String,
     },
-    /// The person said no.
+    /// The person declined.
     #[error("{0}")]
     Declined(&'static str),
     /// Standard output can't be written.
@@ -51,7 +51,7 @@ impl Failure {
         Self::Failed { code: ErrorCode::InvalidArgument, message: message.into() }
     }
 
-    /// An error for an unreadable file. It names the file, too, unless a seed may have been typed in place of the name.
+    /// An error for an unreadable file. It names the file, unless a seed may have been typed in place of the name.
     pub(super) fn unread(flag: &str, path: &Path, cause: &io::Error) -> Self {
         let named = typed_path(path).map_or_else(String::new, |name| format!("{name}: "));
         Self::invalid(format!("{flag} must name a file that can be read, or `-` for standard input: {named}{cause}"))
@@ -66,7 +66,7 @@ impl Failure {
         })
     }
 
-    /// The same error with what it is about before its message.
+    /// Returns the same error with its subject, `what`, before its message.
     pub(super) fn about(self, what: &str) -> Self {
         match self {
             Self::Usage(message) => Self::Usage(format!("{what}{message}")),
@@ -78,8 +78,8 @@ impl Failure {
         }
     }
 
-    /// The error if a value that is shown only once was created but could not be written: it must be reported even if
-    /// the reader is gone.
+    /// Returns the error for a value that is shown only once, was created and could not be written: it must be reported
+    /// even if the reader is gone.
     pub(super) fn unseen(self, what: &str, remedy: &str) -> Self {
         match self {
             Self::Output(cause) => Self::Failed {
@@ -124,7 +124,7 @@ impl Failure {
         }
     }
 
-    /// The refusal to write to the audit log; `None` if the person said no or the answer was not seen.
+    /// The refusal to write to the audit log; `None` for any failure but wrong input and an unknown name.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refused(Refusal::Invalid { .. }) | Self::Usage(_) => Some(Refusal::invalid("input", "is wrong")),
@@ -136,7 +136,7 @@ impl Failure {
         }
     }
 
-    /// Whether the reader of the output is gone, like `head` after its last line: then there is nobody to report to.
+    /// Whether the reader of the output is gone, like `head` after its last line: then there is no reader to report to.
     pub fn is_closed_pipe(&self) -> bool {
         let gone = |kind| matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
         matches!(self, Self::Output(cause) if gone(cause.kind()))

@@ -1,34 +1,35 @@
-//! The name of a file in a message about it. Somebody may have typed a seed in its place, so only what is there, or what
-//! can't be a seed, is named.
+//! The name of a file in a message about it. A person may have typed a seed in its place, so only the name of a file
+//! that exists, or a name that can't be a seed, is shown.
 
 use std::path::Path;
 
 use super::audit_table::harmless;
 
-/// Letters from which on a word may be a seed.
+/// The least number of letters of a word that may be a seed.
 const SEED_CHARS_MIN: usize = 8;
-/// Letters from which on it may be one although it looks like a word.
+/// The least number of letters of a word that may be a seed although it looks like an ordinary word.
 const SEED_CHARS_USUAL: usize = 16;
 
-/// A file's name as it can be shown: what a terminal would obey or hide is escaped. Only for a file that was opened.
+/// The file's name as it can be shown: characters that a terminal would obey or hide are escaped. Only for a file that
+/// was opened.
 pub(super) fn shown_path(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { harmless(&path.display().to_string()) }
 }
 
-/// The same for a name under which there may be no file; `None` if it may be a seed.
+/// [`shown_path`] for a name under which there may be no file; `None` if there is none and the name may be a seed.
 pub(super) fn typed_path(path: &Path) -> Option<String> {
     let is_there = path.symlink_metadata().is_ok();
     (is_there || !may_be_seed(&path.display().to_string())).then(|| shown_path(path))
 }
 
-/// The ends of names of files that hold secrets. Nobody types one behind a seed.
+/// The extensions of files that hold secrets. A person does not type one after a seed.
 const KINDS: [&str; 22] = [
     "1pux", "2fas", "aes", "age", "authpro", "bin", "csv", "db", "gpg", "html", "jpeg", "jpg", "json", "kdbx", "keyx",
     "pgp", "png", "tsv", "txt", "webp", "xml", "zip",
 ];
 
-/// Whether a text may be a link or hold base32: a long word, a shorter one in capitals or with digits, or several groups
-/// of the same length. A seed is in one case, and has no kind of file behind it unless it is a part of a name.
+/// Whether a text may be a link or hold base32: a long word, a shorter one in capitals or with digits, or three groups
+/// of the same length. A seed is in one case, and no file extension follows it unless it is a part of a name.
 fn may_be_seed(text: &str) -> bool {
     let words: Vec<&str> = text.split(|c: char| !matches!(c, 'a'..='z' | 'A'..='Z' | '2'..='7')).collect();
     let has_kind =

@@ -1,5 +1,5 @@
-//! A command where no vault is yet: its input is read and checked before one is made, so that a mistake leaves no empty
-//! vault behind.
+//! Commands where no vault exists yet: their input is read and checked before a vault is created, so that a mistake
+//! leaves no empty vault behind.
 
 use super::{Command, Console, Ending, Failure, account, key, seat, seat_file::Placed, secret};
 use crate::{child::Children, domain::time::Timestamp, operations::Registration};
@@ -7,7 +7,7 @@ use crate::{child::Children, domain::time::Timestamp, operations::Registration};
 /// The input of a command, which can't be read twice.
 pub struct Input(pub(super) Taken);
 
-/// What was read.
+/// The input that was read.
 pub(super) enum Taken {
     /// A secret to add.
     Secret(Registration),
@@ -17,20 +17,20 @@ pub(super) enum Taken {
     Seats(Vec<Placed>),
 }
 
-/// What came of a command before there is a vault.
+/// The result of checking a command before there is a vault.
 pub enum First {
-    /// Nothing is wrong with it, as far as it can be known.
+    /// No error was found, as far as it can be known without a vault.
     Nothing,
-    /// Its input was read.
+    /// The command's input was read.
     Read(Input),
-    /// It has nothing to store.
+    /// The command has nothing to store, and has ended.
     Ended(Ending),
 }
 
 /// Reads and checks the input of a command.
 ///
 /// # Errors
-/// [`Failure`]: the input can't be read, is wrong, or names what an empty vault does not hold.
+/// [`Failure`]: the input can't be read, is wrong, or names something that an empty vault does not hold.
 pub async fn first(
     command: &Command,
     now: Timestamp,

@@ -41,18 +41,18 @@ enum Command {
     },
 }
 
-/// The certificate, for programs.
+/// The certificate, as JSON.
 #[derive(Serialize)]
 struct CaAnswer {
     status: &'static str,
     certificate: String,
-    /// As Chromium takes it.
+    /// The hash of its public key, in the form that Chromium's flag takes.
     spki_sha256: String,
     hosts: Vec<String>,
 }
 
 impl GuardArgs {
-    /// Whether the whole process is a proxy, which serves until a signal stops it.
+    /// Shows the certificate, or serves as the proxy until a signal stops it.
     pub(super) async fn run(self, session: &mut Session) -> Result<Ending, Failure> {
         match self.command {
             Some(Command::Ca { output, new }) => show(output, new, session).await,
@@ -64,7 +64,7 @@ impl GuardArgs {
 async fn show(output: Option<PathBuf>, new: bool, session: &mut Session) -> Result<Ending, Failure> {
     let file = output.as_deref().map(|path| new_file("--output", path)).transpose()?;
     let found = certificate(&session.service, &session.caller, new).await.inspect_err(|_| {
-        // Nothing was written into it.
+        // Nothing was written to the file.
         let _ = output.as_deref().map(std::fs::remove_file);
     })?;
     let to_file = file.is_some();

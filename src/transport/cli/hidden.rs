@@ -19,8 +19,8 @@ pub(super) struct Prompt {
     read: Box<dyn FnOnce() -> io::Result<Zeroizing<String>> + Send>,
 }
 
-/// Asks, and reads on a separate thread, so that signals are handled meanwhile. [`io::ErrorKind::Interrupted`] after a
-/// signal.
+/// Asks, and reads the answer on a separate thread, so that signals are handled meanwhile. Returns
+/// [`io::ErrorKind::Interrupted`] after a signal.
 pub(super) async fn ask(prompt: &str, ask: Ask) -> io::Result<Zeroizing<String>> {
     // From here on a signal no longer ends the process at once, which would leave the terminal hidden.
     let stopped = stop_signal()?;
@@ -62,7 +62,7 @@ pub(super) fn on_terminal(prompt: &str) -> io::Result<Prompt> {
     Ok(Prompt { hidden: None, read: Box::new(move || rpassword::prompt_password(prompt).map(Zeroizing::new)) })
 }
 
-/// The special code of no key, as POSIX lets each system choose it.
+/// The code that disables a special key, which POSIX lets each system choose.
 #[cfg(unix)]
 const NO_KEY: u8 = if cfg!(any(target_os = "linux", target_os = "android")) { 0 } else { 0xff };
 
@@ -80,8 +80,8 @@ impl Hidden {
 
         let before = tcgetattr(&terminal)?;
         let mut modes = before.clone();
-        // Keys arrive at once and unchanged, and none of them may stop the process, which would leave the input hidden. Only
-        // the one that interrupts stays a signal: as a key that comes right after Enter, nobody would read it.
+        // Keys arrive at once and unchanged, and none of them may stop the process, which would leave the input hidden.
+        // Only the interrupt key remains a signal: as a character right after Enter, it would stay unread.
         modes.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::IEXTEN;
         for stops in [SpecialCodeIndex::VQUIT, SpecialCodeIndex::VSUSP] {
             modes.special_codes[stops] = NO_KEY;
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// Is told to stop before it reads, and then waits for ever.
+    /// Receives a stop signal before it reads, and then waits for ever.
     fn told_meanwhile(_: &str) -> io::Result<Prompt> {
         kill_process(getpid(), Signal::HUP)?;
         let read = || loop {
@@ -124,7 +124,7 @@ mod tests {
     fn a_signal_that_comes_while_the_text_gets_hidden_interrupts_the_question() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let answer = runtime.block_on(ask("Seed: ", told_meanwhile));
-        // Nobody waits for the reader.
+        // The reader never ends, so it is not waited for.
         runtime.shutdown_background();
         assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::Interrupted);
     }

@@ -103,7 +103,7 @@ struct KeyView {
     expires_at: Option<String>,
     last_used_at: Option<String>,
     revoked_at: Option<String>,
-    /// Since when it is off, until a person enables it.
+    /// The time since which the key is off, until a person enables it.
     off_since: Option<String>,
 }
 
@@ -132,7 +132,7 @@ struct ListeningAnswer<'a> {
 #[derive(Serialize)]
 struct KeysAnswer {
     keys: Vec<KeyView>,
-    /// Ids of keys that were changed without the vault's key and authenticate nobody; absent if there are none.
+    /// Ids of keys that were changed without the vault's key and authenticate no caller; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     damaged: Vec<Option<String>>,
     status: &'static str,
@@ -167,12 +167,12 @@ async fn enable(name: &str, session: &mut Session) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// Revokes a key, after a question.
+/// Revokes a key, after confirmation.
 async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, Failure> {
     let (id, described) = match (names::key_to_lose(session, name).await, name.trim().parse::<KeyId>()) {
         (Ok(key), _) if key.revoked_at.is_some() => (None, key.name.to_string()),
         (Ok(key), _) => (Some(key.id), format!("the key \"{}\" ({})", key.name, key.id)),
-        // A damaged key is in no list, but can be named by its whole id.
+        // A damaged key has no name to be found by, but can be named by its whole id.
         (Err(Failure::Failed { code: ErrorCode::NotFound, .. }), Ok(id)) => (Some(id), format!("the key {id}")),
         (Err(failure), _) => return Err(failure),
     };
@@ -223,7 +223,7 @@ fn show_first(session: &mut Session, minted: &MintedKey, (address, url): (&str, 
     session.console.document(&host)
 }
 
-/// The error if a key was made and could not be shown.
+/// The error for a key that was created and could not be shown.
 fn unseen(failure: Failure, minted: &MintedKey) -> Failure {
     let id = minted.key.id;
     failure.unseen(&format!("the key {id} was made, but it"), &format!("revoke it with `countersign key revoke {id}`"))
@@ -242,7 +242,7 @@ pub fn listening(session: &mut Session, address: &str) -> Result<(), Failure> {
 }
 
 impl CreateArgs {
-    /// Checks what needs no vault: when the key expires, and its scopes.
+    /// Checks the arguments that need no vault: the expiry, the scopes and the number of secrets.
     fn checked(&self, now: Timestamp) -> Result<(Option<Timestamp>, ScopeSet), Failure> {
         let expires_at = self.expires.as_deref().map(|text| times::future("--expires", text, now)).transpose()?;
         let scopes = if self.fill_only || self.decoy {
@@ -258,7 +258,7 @@ impl CreateArgs {
         Ok((expires_at, scopes))
     }
 
-    /// Checks it where no vault is yet, which has no secret and no seat that it could name.
+    /// Checks the arguments where no vault exists yet: a new vault has no secret and no seat to name.
     pub(super) fn first(&self, now: Timestamp) -> Result<(), Failure> {
         let (expires_at, scopes) = self.checked(now)?;
         let (name, codes_per_hour) = (self.name.clone(), self.codes_per_hour);

@@ -14,9 +14,9 @@ use crate::{
     operations::{GetCode, ListSecrets, Seconds},
 };
 
-/// Lines of the screen without a secret: the head, the number of secrets left out, and the cursor's line.
+/// Lines of the screen beside those of the secrets: the head, the number of secrets left out, and the cursor's line.
 const OTHER_LINES: usize = 3;
-/// Lines of a screen of unknown size.
+/// The number of lines assumed for a screen of unknown size.
 const LINES_DEFAULT: usize = 24;
 
 /// A secret on the screen.

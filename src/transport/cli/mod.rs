@@ -1,8 +1,9 @@
 //! The command line: turns a person's input into operations, and their answers into tables or JSON.
 //!
-//! Each noun has a file with its flags and commands; only `output`, `prompt` and `hidden` touch a stream. Standard
-//! output is for the answer; prompts, progress and errors go to standard error. Never here: a seed or a code in an
-//! argument, an error that quotes what was typed, or a decision that an operation makes.
+//! Each noun has a file with its flags and commands. Answers and questions pass through `output`, `prompt` and
+//! `hidden`; only the countdown of `code` and the last line of `interrupt` are written beside them. Standard output is
+//! for the answer; prompts, progress and errors go to standard error. This module never takes a seed or a code as an
+//! argument, quotes no typed text but names of files in an error, and leaves every decision to the operations.
 
 mod account;
 mod anchors;
@@ -116,7 +117,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it stores something: only then is a missing vault created.
+    /// Whether the command stores data: only then is a missing vault created.
     pub const fn makes_a_vault(&self) -> bool {
         match self {
             Self::Secret(command) => command.stores(),
@@ -130,27 +131,27 @@ impl Command {
         }
     }
 
-    /// Whether it shows what a command would store, which needs no vault.
+    /// Whether the command only shows what it would store, which needs no vault.
     pub const fn is_preview(&self) -> bool {
         matches!(self, Self::Secret(command) if command.is_preview())
     }
 
-    /// Whether another program reads its answer.
+    /// Whether a program that uses this one as its plugin reads the answer.
     pub const fn is_plugin(&self) -> bool {
         matches!(self, Self::Plugin(_))
     }
 
-    /// Whether it examines the vault, any part of which may then be damaged.
+    /// Whether the command examines the vault, any part of which may then be damaged.
     pub const fn is_doctor(&self) -> bool {
         matches!(self, Self::Vault(vault::Command::Doctor { .. }))
     }
 
-    /// Whether it accepts an older copy of the vault, and then whether the person has already agreed.
+    /// For a command that accepts an older copy of the vault, whether the person has already agreed.
     pub const fn accepts_loss(&self) -> Option<bool> {
         if let Self::Vault(vault::Command::AcceptLoss { yes }) = self { Some(*yes) } else { None }
     }
 
-    /// The repair that it makes, if it does.
+    /// The repair that the command makes, if any.
     pub fn repairs(&self) -> Option<Repair> {
         if let Self::Vault(vault::Command::Doctor { repair: true, from, yes }) = self {
             return Some(Repair { from: from.clone(), agreed: *yes });
@@ -158,37 +159,37 @@ impl Command {
         None
     }
 
-    /// The move that it makes, if it does.
+    /// The move that the command makes, if any.
     pub const fn moves(&self) -> Option<&MoveArgs> {
         if let Self::Vault(vault::Command::Move(args)) = self { Some(args) } else { None }
     }
 
-    /// Whether it does nothing but create a vault.
+    /// Whether the command does nothing but create a vault.
     pub const fn is_creation(&self) -> bool {
         matches!(self, Self::Vault(vault::Command::Create))
     }
 
-    /// The source by which it opens the vault, if it is not the configured one.
+    /// The source of the key with which the command opens the vault, if it is not the configured one.
     pub const fn opens_by(&self) -> Option<&KeySource> {
         if let Self::Vault(vault::Command::Key(command)) = self { command.opens_by() } else { None }
     }
 
-    /// The source of a key that it adds to the vault.
+    /// The source of a key that the command adds to the vault.
     pub const fn new_key(&self) -> Option<&KeySource> {
         if let Self::Vault(command) = self { command.new_key() } else { None }
     }
 
-    /// Whether the source that opens the vault gives a new key.
+    /// Whether the new key comes from the source that opens the vault.
     pub const fn renews_own_key(&self) -> bool {
         if let Self::Vault(vault::Command::Rotate(args)) = self { args.renews_own_key() } else { false }
     }
 
-    /// The sources of more keys that open the vault.
+    /// The sources of the other keys that open the vault.
     pub fn more_keys(&self) -> &[KeySource] {
         if let Self::Vault(vault::Command::Rotate(args)) = self { args.more_keys() } else { &[] }
     }
 
-    /// The backup that it puts in the vault's place, if it does, and whether the person has already agreed.
+    /// The backup with which the command replaces the vault, if any, and whether the person has already agreed.
     pub fn restores(&self) -> Option<(&std::path::Path, bool)> {
         if let Self::Vault(vault::Command::Restore { file, yes }) = self { Some((file, *yes)) } else { None }
     }
@@ -196,7 +197,7 @@ impl Command {
 
 /// The environment of a command.
 pub struct Session {
-    /// What operations need.
+    /// The service that carries out operations.
     pub service: Service,
     /// The person.
     pub caller: Principal,
@@ -210,17 +211,17 @@ pub struct Session {
     pub input: Option<Input>,
     /// The streams for answers and questions.
     pub console: Console,
-    /// The processes that read what strangers made.
+    /// The child processes that read untrusted files.
     pub children: Children,
 }
 
 /// The sources of a command's keys.
 pub struct Sources {
-    /// The one that opened the vault.
+    /// The source that opened the vault.
     pub opens: Arc<Source>,
-    /// The one of a new key.
+    /// The source of a new key.
     pub new: Option<Arc<Source>>,
-    /// Those of the other keys that open the vault.
+    /// The sources of the other keys that open the vault.
     pub more: Vec<Arc<Source>>,
 }
 

@@ -25,7 +25,7 @@ use crate::{
     operations::{ErrorCode, EverySeat, FindSecrets, GetSecret, Life, ListDeleted, ListKeys, ListSecrets},
 };
 
-/// Candidates of an ambiguous name that are listed.
+/// The most candidates of an ambiguous name that are listed.
 const CANDIDATES_MAX: usize = 20;
 
 /// A secret, as it is named on the command line. Several words need no quotes.
@@ -36,7 +36,7 @@ pub struct SecretName {
     secret: Vec<String>,
 }
 
-/// Where a name is looked up.
+/// The secrets among which a name is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Among {
     /// Live secrets.
@@ -47,12 +47,12 @@ pub(super) enum Among {
     All,
 }
 
-/// How much of a name it takes.
+/// How the words of a name must match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Words {
-    /// What occurs anywhere in the names, parts of words too.
+    /// Anywhere in the names, as parts of words too.
     Any,
-    /// Whole words: `ol` must not remove `solo@example.com`.
+    /// As whole words: `ol` must not remove `solo@example.com`.
     Whole,
 }
 
@@ -69,7 +69,7 @@ pub(super) trait Named {
     fn has_id(&self, id: &str) -> bool {
         self.uuid().is_some_and(|own| own.to_string().eq_ignore_ascii_case(id))
     }
-    /// Whether its id ends like this, as short ids do.
+    /// Whether its id ends with `end`, as short ids are the ends of ids.
     fn has_id_end(&self, end: &str) -> bool {
         self.uuid().is_some_and(|own| ends_with(own, end))
     }
@@ -102,7 +102,7 @@ pub(super) async fn secret(session: &mut Session, name: &str, among: Among) -> R
     secret_by(session, name, among, Words::Any).await
 }
 
-/// The secret of which a person names enough to lose it.
+/// The secret that a person names precisely enough to remove it.
 pub(super) async fn secret_to_lose(session: &mut Session, name: &str, among: Among) -> Result<TotpSecret, Failure> {
     secret_by(session, name, among, Words::Whole).await
 }
@@ -124,8 +124,8 @@ async fn secret_by(session: &mut Session, name: &str, among: Among, words: Words
     one(session, found, &none)
 }
 
-/// The secrets that a name may mean. Listing all of many secrets takes a moment, so that is done only if the name may
-/// be a short id.
+/// The secrets to which a name may refer. Listing many secrets takes long, so all are listed only if the name may be a
+/// short id.
 async fn secrets(session: &Session, name: &str, among: Among) -> Result<Vec<TotpSecret>, Failure> {
     let mut all = Vec::new();
     if among != Among::Live {
@@ -161,7 +161,7 @@ pub(super) async fn key(session: &mut Session, name: &str) -> Result<ApiKey, Fai
     key_by(session, name, Words::Any).await
 }
 
-/// The key of which a person names enough to revoke it.
+/// The key that a person names precisely enough to revoke it.
 pub(super) async fn key_to_lose(session: &mut Session, name: &str) -> Result<ApiKey, Failure> {
     key_by(session, name, Words::Whole).await
 }
@@ -179,7 +179,7 @@ pub(super) async fn seat(session: &mut Session, name: &str) -> Result<Seat, Fail
     seat_by(session, name, Words::Any).await
 }
 
-/// The seat of which a person names enough to remove it.
+/// The seat that a person names precisely enough to remove it.
 pub(super) async fn seat_to_lose(session: &mut Session, name: &str) -> Result<Seat, Failure> {
     seat_by(session, name, Words::Whole).await
 }
@@ -189,7 +189,7 @@ async fn seat_by(session: &mut Session, name: &str, words: Words) -> Result<Seat
     one(session, found, "no such seat; `countersign seat list` shows what exists")
 }
 
-/// The candidates that a name names by enough. An id, its end and a whole name are enough.
+/// The candidates that match a name as `words` requires. An id, the end of an id and a whole name always match.
 fn narrowed<T: Named>(mut found: Vec<T>, name: &str, words: Words) -> Vec<T> {
     if words == Words::Whole {
         let (name, whole, typed) = (name.trim(), normalised(name.trim()), indexed_words(name));

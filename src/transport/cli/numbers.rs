@@ -40,7 +40,7 @@ pub(super) fn kib(bytes: u64) -> String {
     format!("{} KiB", bytes.div_ceil(1024))
 }
 
-/// The same for a length.
+/// [`counted`] for a length.
 pub(super) fn counted_len(count: usize, noun: &str) -> String {
     counted(count as u64, noun)
 }

@@ -1,4 +1,4 @@
-//! Names that a shell offers where a person begins to type one: what would be accepted, and what it stands for.
+//! The names that a shell offers while a person types one, each with a description.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,14 @@ use crate::{
     operations::{Count, EverySeat, ListKeys, ListSecrets, Refusal, Service},
 };
 
-/// Punctuation that no shell reads as more than itself.
+/// Punctuation without a special meaning in any shell.
 const HARMLESS: [char; 6] = ['@', '.', '_', '+', '-', '%'];
 
-/// A name, and words about it.
+/// A name, and its description.
 pub type Offered = (String, Option<String>);
 
-/// Names of secrets that begin with what is typed, in any case: the label where no other secret has it, and the id otherwise.
-/// Once something is typed, the issuer too, where it alone names a secret.
+/// The names of secrets that begin with `typed`, as they are or in lower case: the label where no other secret has it,
+/// and the id otherwise. If `typed` is not empty, also the issuer where it matches one secret alone.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -57,12 +57,12 @@ fn names_among(secrets: &[TotpSecret], typed: &str) -> Vec<Offered> {
     secrets.iter().flat_map(offers).collect()
 }
 
-/// A name that begins with what is typed, in the person's case.
+/// The name as it is or in lower case, whichever begins with `typed`.
 fn continued(name: &str, typed: &str) -> Option<String> {
     [name.to_owned(), name.to_lowercase()].into_iter().find(|name| name.starts_with(typed))
 }
 
-/// E-mail addresses of seats.
+/// The e-mail addresses of seats, or the id where a shell would not read the address as one word.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -75,7 +75,7 @@ pub async fn names_of_seats(service: &Service, person: &Principal) -> Result<Vec
     Ok(seats.iter().map(offer).collect())
 }
 
-/// Names of keys.
+/// The names of keys, or the id where a shell would not read the name as one word.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -88,8 +88,8 @@ pub async fn names_of_keys(service: &Service, person: &Principal) -> Result<Vec<
     Ok(keys.sound.iter().map(offer).collect())
 }
 
-/// Whether a shell reads a name as one word. A shell puts it onto the command line as it is, and an agent may have chosen it:
-/// what it would carry out must not get there.
+/// Whether a shell reads a name as one word, and as nothing else. The shell inserts it into the command line as it is,
+/// and an agent may have chosen it: text that the shell would execute must not get there.
 fn is_word(name: &str) -> bool {
     !name.starts_with(['-', '%']) && name.chars().all(|c| c.is_alphanumeric() || HARMLESS.contains(&c))
 }

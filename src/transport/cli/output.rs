@@ -47,7 +47,7 @@ pub struct Looks {
 pub struct Console {
     answers: Answers,
     looks: Looks,
-    /// Whether standard output goes anywhere.
+    /// Whether standard output is anything but the null device.
     heard: bool,
     /// Whether notes and errors are log lines, because all of standard error is the log.
     notes_in_log: bool,
@@ -87,7 +87,7 @@ impl Console {
         self.answers == Answers::Json
     }
 
-    /// Refuses to create a value that is shown only once if nobody would see it, or others might read it.
+    /// Refuses to create a value that is shown only once if the output would be lost, or other users might read it.
     pub(super) fn must_be_heard(&self) -> Result<(), Failure> {
         if self.heard {
             return close_redirected();
@@ -136,7 +136,7 @@ impl Console {
         Ok(Items { indented, begun: false })
     }
 
-    /// Writes an item of such a list.
+    /// Writes an item of a document's list.
     pub(super) fn item<T: Serialize>(&mut self, items: &mut Items, item: &T) -> Result<(), Failure> {
         if std::mem::replace(&mut items.begun, true) {
             self.text(",")?;
@@ -150,7 +150,7 @@ impl Console {
         Ok(())
     }
 
-    /// Ends such a document.
+    /// Ends a document with a list.
     pub(super) fn end_items(&mut self, items: &Items) -> Result<(), Failure> {
         match items {
             Items { indented: true, begun: true } => self.line("\n  ]\n}"),
@@ -164,12 +164,12 @@ impl Console {
         Ok(serde_json::to_writer(&mut self.out, part).map_err(io::Error::from)?)
     }
 
-    /// Writes the text between such parts.
+    /// Writes the text between the parts of a document.
     pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
         Ok(self.out.write_all(text.as_bytes())?)
     }
 
-    /// Writes bytes of the answer that are no text.
+    /// Writes bytes of the answer that are not text.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         Ok(self.out.write_all(bytes)?)
     }
@@ -190,7 +190,7 @@ impl Console {
         Ok(self.out.flush()?)
     }
 
-    /// The same, with notes and errors as log lines.
+    /// Returns the console with notes and errors as log lines.
     #[must_use]
     pub fn noting_in_log(self) -> Self {
         Self { notes_in_log: true, ..self }
@@ -246,7 +246,7 @@ impl Console {
         if self.looks.out.terminal { terminal_size::terminal_size().map(|(wide, _)| usize::from(wide.0)) } else { None }
     }
 
-    /// The same for notes.
+    /// The width of the lines of notes: that of the terminal now; unlimited for a file or a pipe.
     pub(super) fn notes_width(&self) -> Option<usize> {
         let size = if self.looks.notes.terminal { terminal_size::terminal_size_of(io::stderr()) } else { None };
         size.map(|(wide, _)| usize::from(wide.0))
@@ -304,7 +304,8 @@ const fn leads_somewhere() -> bool {
 /// An input stream, which may be read on a thread of its own.
 pub(super) type Input = Box<dyn BufRead + Send>;
 
-/// A file that a shell created for our output has the shell's umask: make it private before a secret is written to it.
+/// Makes a file that standard output is redirected to private before a secret is written to it: the shell created it
+/// with its own umask.
 pub(super) fn close_redirected() -> Result<(), Failure> {
     close_output().map_err(|cause| {
         Failure::invalid(format!(

@@ -1,5 +1,6 @@
 //! `countersign plugin agent-browser`: answers the one request on standard input that agent-browser makes of a plugin
-//! (`agent-browser.plugin.v1`), and ends. Every answer is an object on one line, errors too: agent-browser reads none else.
+//! (`agent-browser.plugin.v1`), and ends. Every answer is an object on one line, errors too: agent-browser reads
+//! nothing else.
 
 use clap::Subcommand;
 use serde::Deserialize;
@@ -17,11 +18,11 @@ use crate::{
 };
 
 const PROTOCOL: &str = "agent-browser.plugin.v1";
-/// Bytes of a request.
+/// The most bytes of a request.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
-/// Seconds to wait for a page and a code at most: agent-browser ends a plugin that fills after 60.
+/// The longest wait for a page and a code, in seconds: agent-browser ends a plugin that fills after 60.
 const FILL_WAIT_MAX: u32 = 45;
-/// Seconds to wait for a code at most: agent-browser ends a plugin that resolves a credential after 15.
+/// The longest wait for a code, in seconds: agent-browser ends a plugin that resolves a credential after 15.
 const CREDENTIAL_WAIT: u32 = 12;
 /// The fields that a code may be typed into by agent-browser itself, as one selector.
 const FIELDS: &str = "input[autocomplete=\"one-time-code\"], input[name*=\"otp\" i], input[id*=\"otp\" i], \
@@ -44,7 +45,7 @@ struct Request {
     request: Value,
 }
 
-/// Where a code is to go: the arguments of the tool, and the secret by its name too.
+/// A request to type a code: the arguments of the tool, but the secret may be given by its name too.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fill {
@@ -59,7 +60,8 @@ struct Fill {
     purpose: Option<String>,
 }
 
-/// The credential that agent-browser logs in with. It ignores other fields, and so does this.
+/// A request for the credential that agent-browser logs in with. Other fields are ignored, as agent-browser ignores
+/// them.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Credential {
@@ -85,10 +87,10 @@ pub(super) async fn answer(session: &mut Session) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// Answers with an error. agent-browser shows one text, so that has to hold all.
+/// Answers with an error. agent-browser shows a single text, which therefore includes the candidates.
 ///
 /// # Errors
-/// If it can't be written.
+/// [`Failure::Output`]: the answer can't be written.
 pub fn refuse(console: &mut Console, body: &ErrorBody) -> Result<(), Failure> {
     let mut text = format!("{}: {}", body.error, body.message);
     for candidate in &body.candidates {
@@ -136,8 +138,8 @@ async fn fill(request: Value, session: &mut Session) -> Result<FillResponse, Fai
     Ok(session.perform(request).await?.into())
 }
 
-/// A credential whose name and password are the code. agent-browser types it by itself, wherever its caller says, so this is
-/// refused for secrets whose codes nobody may see, and for addresses that are not the secret's.
+/// A credential whose name and password are the code. agent-browser types it by itself, wherever its caller directs it,
+/// so this is refused for secrets whose codes must not be shown, and for addresses that are not the secret's.
 async fn credential(request: Value, session: &mut Session) -> Result<Value, Failure> {
     let Credential { item_ref, profile_name, url } =
         serde_json::from_value(request).map_err(|_| Failure::invalid("the request must name a credential"))?;

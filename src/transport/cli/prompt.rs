@@ -19,9 +19,9 @@ use super::{
 
 /// The most bytes of an answer.
 const LINE_BYTES_MAX: u64 = 256;
-/// Asks for a hidden value a second time.
+/// The prompt for a hidden value a second time.
 pub(super) const THE_SAME_AGAIN: &str = "The same again (hidden): ";
-/// Means standard input in place of a file.
+/// The file name that means standard input.
 const STDIN: &str = "-";
 
 /// The source of answers to questions.
@@ -36,7 +36,7 @@ pub(super) struct Questions {
 pub(super) enum Consent {
     /// `--yes`.
     Given,
-    /// The person is asked.
+    /// The person has to be asked.
     NotYet,
 }
 
@@ -103,7 +103,7 @@ impl Console {
         self.typed_line()
     }
 
-    /// Asks before something is lost.
+    /// Asks for confirmation before something is lost.
     pub(super) fn confirm(&mut self, question: &str, consent: Consent) -> Result<(), Failure> {
         if consent == Consent::Given {
             return Ok(());
@@ -158,7 +158,7 @@ impl Console {
         Ok(Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
     }
 
-    /// Reads one line of text from standard input.
+    /// Reads text from standard input, without the white space around it.
     pub(super) fn read_stdin(&mut self, limit: usize) -> Result<Zeroizing<String>, Failure> {
         let text = self.read_text("standard input", Path::new(STDIN), limit)?;
         Ok(Zeroizing::new(text.trim().to_owned()))

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use qrcodegen::{QrCode, QrCodeEcc};
 use zeroize::Zeroizing;
 
-/// Light modules around a code, which readers need.
+/// The width of the light margin around a code, in modules. Readers need it.
 const MARGIN: i32 = 4;
-/// Black on white, whatever the terminal's colours are: many readers take no inverted code.
+/// Black on white, whatever the terminal's colours are: many readers accept no inverted code.
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
 const AS_BEFORE: &str = "\x1b[0m";
 
-/// A text's code, drawn with characters: two rows of modules in a line. `None`: the text is too long.
+/// Draws the QR code of a text with characters, two rows of modules in a line. Returns `None` if the text is too long.
 pub(super) fn qr_code(text: &str) -> Option<Zeroizing<String>> {
     let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;
     let mut picture = Zeroizing::new(String::new());

@@ -42,7 +42,7 @@ const FIELDS: &str = "email, first_name, last_name, forwarding_number, auth_subj
 /// The result, as JSON.
 #[derive(Serialize)]
 struct ImportAnswer {
-    /// The sum of the two after it.
+    /// The sum of `imported` and `present`.
     entries: usize,
     imported: usize,
     present: usize,
@@ -60,7 +60,7 @@ struct Present {
     differs: bool,
 }
 
-/// Seats that are named as present. More only scroll away.
+/// The most seats that are named as present. A longer list would only scroll away.
 const LISTED_MAX: usize = 100;
 
 /// An entry with its position: `line 3`, `entry 3`.
@@ -95,7 +95,7 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
     Ok(Ending::Done)
 }
 
-/// Names the seats that are there, as far as somebody may read them.
+/// Lists the seats that are already there, up to [`LISTED_MAX`].
 fn list(present: &[Present], console: &mut Console) {
     for Present { place, email, differs } in present.iter().take(LISTED_MAX) {
         let other = if *differs { ", with other fields; `countersign seat update` changes them" } else { "" };
@@ -110,7 +110,7 @@ fn present_at(places: &[String], PresentSeat { index, email, differs }: PresentS
     Present { place: places.get(index).cloned().unwrap_or_default(), email, differs }
 }
 
-/// Reads the file where no vault is yet.
+/// Reads and checks the file where no vault exists yet.
 pub(super) fn first(path: &Path, console: &mut Console) -> Result<Vec<Placed>, Failure> {
     let entries = read(path, console)?;
     let (places, changes): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
@@ -132,7 +132,7 @@ fn read(path: &Path, console: &mut Console) -> Result<Vec<Placed>, Failure> {
     Ok(entries)
 }
 
-/// Refuses a file with wrong entries, by their places.
+/// Refuses a file with wrong entries, and names their positions.
 fn no_problems(sorted: &SortedSeats, places: &[String]) -> Result<(), Failure> {
     if sorted.problems.is_empty() {
         return Ok(());
@@ -180,8 +180,8 @@ fn from_json(text: &str) -> Result<Vec<Placed>, Failure> {
         .map_err(|cause| Failure::invalid(format!("line {}: not a JSON array of seats", cause.line())))?;
     let placed = values.into_iter().zip(1_usize..).map(|(Json { value, repeated }, number)| {
         let place = format!("entry {number}");
-        // For a repeated field, either value may have been used. A name that is not ours may hold anything, so it is
-        // not repeated.
+        // For a repeated field, either value may have been used. An unknown name may contain anything, so it is not
+        // quoted.
         match repeated {
             Some(field) if is_field(&field) => {
                 return Err(Failure::invalid(format!("{place}: `{field}` is named twice")));

@@ -1,5 +1,5 @@
-//! `countersign setup`: puts our entry into the file of a host. The file as it was is kept beside it, a person sees first what
-//! would change, and nothing is written that would lose something.
+//! `countersign setup`: adds Countersign's entry to the file of a host. A person sees first what would change, the file
+//! as it was is kept beside it, and nothing is written that would lose something.
 
 use std::{
     fs, io,
@@ -17,9 +17,9 @@ use crate::{
     operations::answers::OK,
 };
 
-/// The most bytes of a host's file. Claude Code keeps its history in the same one.
+/// The largest file of a host, in bytes. Claude Code keeps its history in the same file.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Lines around a change that are shown with it.
+/// The number of lines around a change that are shown with it.
 const CONTEXT: usize = 2;
 
 /// What `setup` takes.
@@ -36,15 +36,15 @@ pub struct SetupArgs {
     yes: bool,
 }
 
-/// What a host's file has of us.
+/// The state of Countersign's entry in a host's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
-    /// Our entry, as this command would write it.
+    /// The entry is there, as this command would write it.
     SetUp,
-    /// No such entry, or another one.
+    /// The entry is not there, or differs.
     NotSetUp,
-    /// The host is not here.
+    /// Neither the host's file nor its folder is there.
     NotFound,
 }
 
@@ -57,7 +57,7 @@ struct HostView {
     file: String,
 }
 
-/// What was done.
+/// The result, as JSON.
 #[derive(Serialize)]
 struct Done {
     status: &'static str,
@@ -181,7 +181,8 @@ fn word(host: Host) -> String {
     host.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-/// The place of a host's servers: where a file is, or else where the host is, or else its newest one.
+/// The place of a host's servers: the newest whose file exists, or else the newest whose folder exists, or else the
+/// newest.
 fn place_of(host: Host, folders: &Folders) -> Place {
     let mut places = host.places(folders);
     let is = |is_there: fn(&Place) -> bool| places.iter().rposition(is_there);
@@ -215,7 +216,7 @@ fn show(file: &Path, before: Option<&str>, after: &str, console: &mut Console) {
     }
 }
 
-/// Copies a file to a new one beside it, and returns that one's name.
+/// Copies a file to a new one beside it, and returns the path of the copy.
 fn keep(file: &Path, now: Timestamp) -> io::Result<PathBuf> {
     let time = now.to_string().replace(|c: char| !c.is_ascii_digit(), "");
     let mut name = file.file_name().unwrap_or_default().to_owned();
@@ -225,7 +226,7 @@ fn keep(file: &Path, now: Timestamp) -> io::Result<PathBuf> {
     Ok(backup)
 }
 
-/// Writes a file beside its place, and puts it there whole. A link stays one.
+/// Writes a file beside its place, and renames it, so that it is never there in part. A link stays a link.
 fn write(file: &Path, text: &str) -> io::Result<()> {
     let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let folder = target.parent().unwrap_or(Path::new("."));

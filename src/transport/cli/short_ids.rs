@@ -13,7 +13,7 @@ const ID_CHARS: usize = 32;
 pub(super) struct ShortIds(usize);
 
 impl ShortIds {
-    /// As long as needed for these ids.
+    /// Short ids as long as needed to distinguish these ids.
     pub(super) fn of(ids: &[Uuid]) -> Self {
         let distinct = |chars: usize| {
             // A character of an id has four bits.

@@ -15,7 +15,7 @@ pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// What the cells of a table need, without the cells: a table that is too long for the memory is read twice.
+/// The widths that the cells of a table need, without the cells: a table that is too long for the memory is read twice.
 pub(super) struct Columns {
     head: &'static [&'static str],
     /// The width of each column, and whether a cell of it has contents.
@@ -24,7 +24,7 @@ pub(super) struct Columns {
 
 /// How a table's lines are laid out.
 pub(super) struct Layout {
-    /// The columns that are shown, by place and width.
+    /// The columns that are shown, by index and width.
     columns: Vec<(usize, usize)>,
     /// Whether cells are cut to the width of their column.
     cuts: bool,
@@ -56,7 +56,7 @@ impl Columns {
         Self { head, needed: head.iter().map(|cell| (width(cell), false)).collect() }
     }
 
-    /// Takes note of what a row needs.
+    /// Records the widths that a row needs.
     pub(super) fn see(&mut self, cells: &[String]) {
         for ((wide, filled), cell) in self.needed.iter_mut().zip(cells) {
             *wide = (*wide).max(width(cell));
@@ -64,7 +64,7 @@ impl Columns {
         }
     }
 
-    /// What is shown within a width, if there is one: empty columns are dropped first, then the widest cells are cut, then
+    /// The layout within a width, if there is one: empty columns are dropped first, then the widest cells are cut, then
     /// the last columns are dropped. The first column, which names the row, stays whole.
     pub(super) fn layout(&self, within: Option<usize>) -> Layout {
         let mut columns: Vec<_> = self.needed.iter().map(|(wide, _)| *wide).enumerate().collect();
@@ -99,7 +99,7 @@ fn taken(columns: &[(usize, usize)]) -> usize {
     columns.iter().map(|(_, wide)| wide).sum::<usize>() + GAP.len() * columns.len().saturating_sub(1)
 }
 
-/// Makes columns, given by place and width, fit: keeps as many as fit with their widest cells cut.
+/// Makes columns, given by index and width, fit: keeps as many as fit with their widest cells cut.
 fn fit(columns: &mut Vec<(usize, usize)>, within: usize) {
     let least = |columns: &[(usize, usize)]| {
         let cut = columns.iter().enumerate().map(|(nth, (place, wide))| match nth {
@@ -139,7 +139,7 @@ pub(super) fn cut(text: &str, wide: usize) -> String {
     shown
 }
 
-/// A text with spaces up to a width.
+/// A text padded with spaces to a width.
 pub(super) fn padded(text: &str, wide: usize) -> String {
     format!("{text}{}", " ".repeat(wide.saturating_sub(width(text))))
 }

@@ -113,7 +113,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The source of a key that it adds.
+    /// The source of a key that the command adds.
     pub(super) const fn new_key(&self) -> Option<&KeySource> {
         match self {
             Self::Key(command) => command.new_key(),
@@ -134,11 +134,11 @@ impl Command {
 /// Facts about the open vault, from the code that opened it.
 #[derive(Debug, Clone)]
 pub struct VaultFacts {
-    /// Its identity.
+    /// The vault's id.
     pub vault: String,
-    /// The backend.
+    /// The name of the storage backend.
     pub backend: String,
-    /// Where it is.
+    /// Where the vault is stored.
     pub location: String,
     /// The kind of source whose key opened it.
     pub opened_by: SourceKind,
@@ -146,19 +146,19 @@ pub struct VaultFacts {
     pub slot: u8,
     /// The key file that opened it, if one did.
     pub key_file: Option<String>,
-    /// Version of the format on disk.
+    /// The version of the format on disk.
     pub format: u32,
-    /// Sources of the slots' keys.
+    /// The sources of the slots' keys.
     pub slots: Vec<String>,
     /// The epoch that new seals use.
     pub epoch: u32,
-    /// When it was made.
+    /// When the vault was created.
     pub created_at: Timestamp,
-    /// Whether this process made it.
+    /// Whether this process created it.
     pub is_new: bool,
-    /// The copy of what it was before, if this process brought it to the current format.
+    /// The copy of the vault in its older format, if this process brought it to the current one.
     pub copied_to: Option<String>,
-    /// What was replaced, if this process restored it.
+    /// The result of the restore, if this process restored the vault.
     pub restored: Option<Restored>,
     /// What protects a running process, for the doctor.
     pub process: Option<ProcessFacts>,
@@ -176,11 +176,11 @@ pub struct ProcessFacts {
 /// Where a server or sidecar may write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confinement {
-    /// In these folders alone; Landlock holds it to that.
+    /// In these folders alone, which Landlock enforces.
     Only(Vec<PathBuf>),
     /// Wherever its user may: the system has no Landlock.
     Unavailable,
-    /// Wherever its user may: a command gives the key, and has to write what it has to.
+    /// Wherever its user may: a command gives the key, and must be able to write.
     Command,
 }
 
@@ -188,7 +188,7 @@ pub enum Confinement {
 #[derive(Serialize)]
 struct RestoredAnswer<'a> {
     location: &'a str,
-    /// Where the replaced vault is kept; null: there was none.
+    /// Where the replaced vault is kept; null if there was none.
     replaced: Option<&'a str>,
     /// Keys that the replaced vault had revoked or removed, of every account.
     revoked_since: Vec<String>,
@@ -206,7 +206,7 @@ struct BackupAnswer<'a> {
     bytes: u64,
     secrets: u64,
     audit_rows: u64,
-    /// Null: its key is not in a file.
+    /// The file of the vault's key; null if the key is not in a file.
     key_file: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     problems: &'a [String],
@@ -230,7 +230,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
         Command::Doctor { .. } => doctor::doctor(session).await,
         Command::Backup { file, recipients } => backup(file, recipients, session).await,
         Command::Restore { .. } => restored(session),
-        // It is carried out before a vault is opened for a command.
+        // The move is carried out before a vault is opened for a command.
         Command::Move(_) => Ok(Ending::Done),
         Command::AcceptLoss { .. } => {
             let answer = SecretDeleteResponse { status: OK };
@@ -247,7 +247,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
 /// Asks whether to accept an older copy of the vault, before it is opened.
 ///
 /// # Errors
-/// [`Failure`]: nobody could be asked, or the answer is no.
+/// [`Failure`]: no person can be asked, or the answer is no.
 pub fn ask_to_accept_loss(console: &mut Console, agreed: bool) -> Result<(), Failure> {
     let question = "Go on with this copy of the vault? What happened since it was made is lost, and API keys are off until you \
                     enable them.";
@@ -257,7 +257,7 @@ pub fn ask_to_accept_loss(console: &mut Console, agreed: bool) -> Result<(), Fai
 /// Asks whether to put a backup in the place of the vault, before that is opened.
 ///
 /// # Errors
-/// [`Failure`]: nobody could be asked, or the answer is no.
+/// [`Failure`]: no person can be asked, or the answer is no.
 pub fn ask_to_restore(console: &mut Console, agreed: bool) -> Result<(), Failure> {
     let question = "Put this backup in the place of the vault? What happened since it was made is lost, and API keys are off until \
                     you enable them.";
@@ -316,12 +316,12 @@ pub(super) fn note_held_back(erased: Erased, console: &mut Console) {
 #[derive(Serialize)]
 struct MigrateAnswer<'a> {
     format: u32,
-    /// The copy of what the vault was before; null if it had this format already.
+    /// The copy of the vault in its older format; null if it had this format already.
     copy: Option<&'a str>,
     status: &'static str,
 }
 
-/// Shows what opening the vault did.
+/// Shows whether opening the vault brought it to this format.
 fn migrated(session: &mut Session) -> Result<Ending, Failure> {
     let (format, copy) = (session.vault.format, session.vault.copied_to.clone());
     session.console.answer(&MigrateAnswer { format, copy: copy.as_deref(), status: OK }, |console| match &copy {

@@ -21,9 +21,9 @@ use crate::{
     },
 };
 
-/// How often a person may type the words back.
+/// How many times a person may try to type the words back.
 const TRIES: u32 = 3;
-/// The label of a recovery key that has none.
+/// The default label of a recovery key.
 const ON_PAPER: &str = "on paper";
 
 /// What can be done with the keys that open the vault.
@@ -69,12 +69,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// The source by which it opens the vault, if it is not the configured one.
+    /// The source of the key with which the command opens the vault, if it is not the configured one.
     pub(super) const fn opens_by(&self) -> Option<&KeySource> {
         if let Self::Test { source } = self { source.as_ref() } else { None }
     }
 
-    /// The source of a key that it adds.
+    /// The source of a key that the command adds.
     pub(super) const fn new_key(&self) -> Option<&KeySource> {
         if let Self::Add { source, .. } = self { Some(source) } else { None }
     }
@@ -195,7 +195,7 @@ async fn list(session: &mut Session) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// Makes a recovery key: it opens the vault only once its words were typed back, or written to a file.
+/// Makes a recovery key: it opens the vault only after its words were typed back or written to a file.
 pub(super) async fn recovery(args: &RecoveryArgs, session: &mut Session) -> Result<Ending, Failure> {
     if let Some(label) = &args.label {
         Name::parse(label).map_err(|problem| Failure::Usage(format!("--label {problem}")))?;
@@ -217,7 +217,7 @@ pub(super) async fn recovery(args: &RecoveryArgs, session: &mut Session) -> Resu
         None => add(source, Some(label), session).await,
     };
     if let (Err(_), Some(file)) = (&added, &args.words_file) {
-        // They open nothing. If the file can't be removed either, the error says that no key was added.
+        // The words open nothing. If the file can't be removed either, the error reports that no key was added.
         let _ = std::fs::remove_file(file);
     }
     shown(&added?, session)?;
@@ -275,7 +275,7 @@ async fn have_typed_back(words: &RecoveryWords, qr: bool, console: &mut Console)
 /// Asks for the vault's passphrase; twice, if it is a new one.
 ///
 /// # Errors
-/// [`Failure`]: nobody could be asked, or the two differ.
+/// [`Failure`]: no person can be asked, or the two differ.
 pub async fn ask_passphrase(console: &mut Console, new: bool) -> Result<Zeroizing<String>, Failure> {
     let remedy = "use passphrase:FILE";
     if !new {
@@ -293,7 +293,7 @@ pub async fn ask_passphrase(console: &mut Console, new: bool) -> Result<Zeroizin
 /// Asks for the words of a recovery key.
 ///
 /// # Errors
-/// [`Failure`]: nobody could be asked.
+/// [`Failure`]: no person can be asked.
 pub async fn ask_recovery_words(console: &mut Console) -> Result<Zeroizing<String>, Failure> {
     console.ask_hidden("The 24 words of the recovery key (hidden): ", "use recovery:FILE").await
 }
@@ -301,7 +301,7 @@ pub async fn ask_recovery_words(console: &mut Console) -> Result<Zeroizing<Strin
 /// Reads a passphrase or words from standard input.
 ///
 /// # Errors
-/// [`Failure`]: it can't be read, is too long, or is not text.
+/// [`Failure`]: the input can't be read, is too long, or is not text.
 pub fn read_stdin(console: &mut Console, limit: usize) -> Result<Zeroizing<String>, Failure> {
     console.read_text("standard input", Path::new("-"), limit)
 }

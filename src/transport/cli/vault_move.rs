@@ -1,5 +1,5 @@
-//! `countersign vault move`: the question, how far it is, and the answer. The vault itself is moved before any is opened for a
-//! command.
+//! `countersign vault move`: the question, the progress and the result. The vault itself is moved before a vault is
+//! opened for a command.
 
 use std::{ffi::OsString, path::Path};
 
@@ -37,10 +37,11 @@ struct MoveAnswer<'a> {
     status: &'static str,
 }
 
-/// Asks whether to move the vault. `size`: its records and rows; `None`: they are there, and an earlier move is finished.
+/// Asks whether to move the vault. `size` is the number of its records and audit rows; `None` if an earlier move has
+/// copied them and only has to be finished.
 ///
 /// # Errors
-/// [`Failure`]: nobody could be asked, or the answer is no.
+/// [`Failure`]: no person can be asked, or the answer is no.
 pub fn ask_to_move(
     console: &mut Console,
     (from, to): (&Path, &Path),
@@ -60,13 +61,13 @@ pub fn ask_to_move(
     console.confirm(&question, agreed.into())
 }
 
-/// Waits for a move, and shows how far it is.
+/// Waits for a move, and shows its progress.
 ///
 /// # Errors
-/// [`Failure::Interrupted`]: the vault is where it was.
+/// [`Failure::Interrupted`]: the vault stays where it was.
 pub async fn moving<T>(console: &mut Console, travel: &Travel, work: impl Future<Output = T>) -> Result<T, Failure> {
     let stage = || match travel.stage() {
-        // With the last one it goes on: that is examined first.
+        // Report at most all but one as done: the copy is examined next, and can still be interrupted.
         Stage::Copying(done, of) => working::Stage::Done(done.min(of.saturating_sub(1)), of.max(1)),
         Stage::Checking => working::Stage::Somewhere,
         Stage::Ending => working::Stage::Last,

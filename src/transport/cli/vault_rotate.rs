@@ -14,7 +14,7 @@ use crate::{
 
 /// How often progress is shown.
 const TELLING: Duration = Duration::from_secs(1);
-/// The status of a rotation that damaged records keep from its end.
+/// The status of a rotation that can't finish because of damaged records.
 const UNFINISHED: &str = "ERROR";
 
 /// What a rotation takes.
@@ -38,7 +38,7 @@ pub struct RotateArgs {
 }
 
 impl RotateArgs {
-    /// The sources of more keys that open the vault.
+    /// The sources of the other keys that open the vault.
     pub(super) fn more_keys(&self) -> &[KeySource] {
         &self.with
     }
@@ -48,7 +48,7 @@ impl RotateArgs {
         self.to.as_ref()
     }
 
-    /// Whether the source that opens the vault gives the new key.
+    /// Whether the new key comes from the source that opens the vault.
     pub(super) const fn renews_own_key(&self) -> bool {
         self.key.is_some() && self.to.is_none()
     }
@@ -60,9 +60,9 @@ struct RotationAnswer<'a> {
     /// The number of the data key under which everything is sealed now.
     epoch: u32,
     root_epoch: u32,
-    /// Records that are sealed: two for each secret.
+    /// The number of sealed records, two for each secret.
     records: u64,
-    /// Records that still need an older data key.
+    /// The number of records that still need an older data key.
     left: u64,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     problems: &'a [String],
@@ -131,7 +131,7 @@ async fn replace_root(yes: bool, session: &mut Session) -> Result<(), Failure> {
     Ok(session.perform(RotateRootKey { sources }).await?)
 }
 
-/// Finishes the rotation, and shows how far it is.
+/// Finishes the rotation, and shows its progress.
 async fn finish(session: &mut Session) -> Result<Rotation, Failure> {
     let (report, mut progress) = watch::channel(Resealed { done: 0, of: 0 });
     let mut report = |resealed| {

@@ -11,14 +11,14 @@ struct StatusAnswer<'a> {
     vault_id: &'a str,
     backend: &'a str,
     location: &'a str,
-    /// Null: another source opened it.
+    /// The key file that opened the vault; null if another source did.
     key_file: Option<&'a str>,
     opened_by: &'static str,
     key_id: u8,
     format: u32,
     slots: &'a [String],
     epoch: u32,
-    /// Records that still need an older data key, if a rotation is not finished.
+    /// The number of records that still need an older data key, if a rotation is not finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     rotation_left: Option<u64>,
     created_at: String,
@@ -88,13 +88,13 @@ pub(super) async fn status(session: &mut Session) -> Result<Ending, Failure> {
     Ok(if writable { Ending::Done } else { Ending::No })
 }
 
-/// The rotation of a key, if one is not finished and the vault can be read that far.
+/// The rotation of the data key or of a key that opens the vault, if one is unfinished and can be read.
 pub(super) async fn unfinished(session: &Session) -> Option<Rotation> {
     let is_unfinished = |rotation: &Rotation| !rotation.finished || !rotation.keys.is_empty();
     session.service.rotation().await.ok().filter(is_unfinished)
 }
 
-/// What is left of it, and what finishes it.
+/// Describes what is left of a rotation, and the command that finishes it.
 pub(super) fn words(rotation: &Rotation) -> String {
     let of = counted(rotation.records, "record");
     let data = format!("{} of {of} still need an older data key; `countersign vault rotate` goes on", rotation.left);

@@ -1,4 +1,4 @@
-//! Work that takes a while: at a terminal, a line on standard error shows that it goes on, and a person can interrupt it.
+//! Long work: at a terminal, a line on standard error shows its progress, and a person can interrupt it.
 //! In a pipe or a program's window, nothing is shown.
 
 use std::{fmt::Write as _, time::Duration};
@@ -9,27 +9,27 @@ use super::{Failure, interrupt::stop_signal, output::Console, table::cut};
 
 /// How long work may take before anything is shown: most is done by then.
 const QUIET: Duration = Duration::from_millis(400);
-/// How often the line is drawn anew.
+/// How often the line is redrawn.
 const TICK: Duration = Duration::from_millis(100);
-/// Columns between the brackets of the bar.
+/// The width of the bar between its brackets, in columns.
 const BAR: usize = 24;
-/// Columns of a terminal of unknown width.
+/// The number of columns assumed for a terminal of unknown width.
 const WIDE: usize = 80;
 
-/// How far work is.
+/// The progress of work.
 pub(super) enum Stage {
-    /// Nobody can tell.
+    /// Unknown.
     Somewhere,
-    /// The same, and it can no longer be interrupted.
+    /// Unknown, and the work can no longer be interrupted.
     Last,
-    /// So many of so many. With the last one, it can no longer be interrupted.
+    /// The number of items done, and the number of all. Once all are done, the work can no longer be interrupted.
     Done(usize, usize),
 }
 
 /// Waits for work to end.
 ///
 /// # Errors
-/// [`Failure::Interrupted`]: the person or another process ended it; the work was dropped.
+/// [`Failure::Interrupted`]: a person or another process interrupted the work, which was dropped.
 pub(super) async fn watched<T>(
     console: &mut Console,
     what: &str,
@@ -64,7 +64,7 @@ pub(super) async fn watched<T>(
     ended
 }
 
-/// What is drawn the nth time.
+/// The line that is drawn the nth time.
 fn line(what: &str, stage: &Stage, nth: u32) -> String {
     let mut line = String::from("[");
     match *stage {

@@ -118,7 +118,7 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
     Ok(())
 }
 
-/// Reads the seed and what else the input says.
+/// Reads the seed and what else the input contains.
 pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Children) -> Result<Registration, Failure> {
     let mut registration = Registration {
         label: args.label.clone(),
@@ -158,7 +158,7 @@ pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Child
     Ok(registration)
 }
 
-/// Takes what a person typed: a seed, or the whole link, which also says how codes are made.
+/// Takes the text that a person typed: a seed, or a whole link, which also contains the parameters of its codes.
 fn typed(registration: &mut Registration, text: &str, console: &mut Console) -> Result<(), Failure> {
     let text = Zeroizing::new(unquoted(text).to_owned());
     if !is_link(&text) {

@@ -22,7 +22,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The source that a value of `--qr` names. A file of that name is `./clipboard`.
+    /// The source that a value of `--qr` names. A file of that name is given with its folder, such as `./clipboard`.
     pub(super) fn named(value: &Path) -> Option<Self> {
         match value.to_str() {
             Some("clipboard") => Some(Self::Clipboard),
@@ -31,7 +31,7 @@ impl Source {
         }
     }
 
-    /// The picture.
+    /// The picture, from the first program that prints one.
     pub(super) fn picture(self) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let pictures = self.tools().iter().map(printed);
         pictures.flatten().find(|picture| !picture.is_empty()).ok_or_else(|| self.has_none())

@@ -13,14 +13,14 @@ use crate::{
 /// Issuer and label, normalised for comparison.
 pub(super) type Name = (Option<String>, String);
 
-/// Asks whether to store a secret whose issuer and label already exist; an error if nobody can be asked. Returns the
+/// Asks whether to store a secret whose issuer and label already exist; an error if no person can be asked. Returns the
 /// secrets that have them.
 pub(super) async fn ask(registration: &Registration, session: &mut Session) -> Result<Vec<SecretId>, Failure> {
     let wanted = name(&session.service.check_registration(registration)?.metadata);
     ask_for(&wanted, None, session).await
 }
 
-/// The same for a secret that is about to get this name.
+/// [`ask`] for an issuer and label. The secret `of`, which is about to get them, does not count.
 pub(super) async fn ask_for(
     wanted: &Name,
     of: Option<SecretId>,

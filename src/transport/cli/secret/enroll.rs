@@ -53,12 +53,12 @@ struct PhraseAnswer<'a> {
 }
 
 impl EnrollArgs {
-    /// Whether it stores something even in a vault that does not exist yet.
+    /// Whether the command stores a secret, for which a missing vault is created.
     pub(super) const fn stores(&self) -> bool {
         self.id.is_none() && self.phrase.is_none()
     }
 
-    /// Checks what a request would propose.
+    /// Checks the label and issuer that a request would propose.
     pub(super) fn first(&self) -> Result<(), Failure> {
         let (label, issuer) = (self.label.clone(), self.issuer.clone());
         Ok(EnrollSecret { label, issuer, ..EnrollSecret::default() }.must_be_sound()?)
@@ -106,14 +106,14 @@ async fn on_page(args: EnrollArgs, session: &mut Session) -> Result<Ending, Fail
         enrolled = tokio::select! {
             biased;
             () = &mut stopped => {
-                // Nobody can open its page any more, and only so many may be open.
+                // Its page can't be opened any more, and the number of open requests is limited.
                 session.perform(EndEnrolment { id, declined: false }).await?;
                 return Err(Failure::Interrupted);
             }
             answer = again => answer?,
         };
     }
-    // Its last answer may still be on its way.
+    // The page's last answer may still be in transit.
     page.end().await;
     match enrolled {
         Enrolled::Stored(secret) => view::show(&secret, None, session).map(|()| Ending::Done),
@@ -137,7 +137,7 @@ async fn on_terminal(id: EnrolmentId, args: &EnrollArgs, session: &mut Session) 
         given.clone().or_else(|| proposed.as_ref().map(ToString::to_string)).unwrap_or_default()
     };
     let (mut label, issuer) = (chosen(&args.label, &proposal.label), chosen(&args.issuer, &proposal.issuer));
-    // Most links bring their own.
+    // Most links contain a label.
     let brings_name = || {
         let names = Names { issuer: ShownText::parse(&issuer).ok(), ..Names::default() };
         let read = OtpAuth::parse_meant(unquoted(&key), names);
@@ -194,7 +194,7 @@ fn tell_what_it_is(review: &Review, session: &mut Session) {
     console.note(&format!("Its current code, to finish the service's set-up: {}  {left} s left", review.code.digits()));
 }
 
-/// The error for a request that somebody has answered, or that is too old.
+/// The error for a request that was answered or cancelled, or has expired.
 fn ended(state: EnrolmentState) -> Failure {
     let message = match state {
         EnrolmentState::Stored(_) => "a secret was added for this request already",

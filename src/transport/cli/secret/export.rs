@@ -1,4 +1,4 @@
-//! `countersign secret export`: writes seeds out of the vault, encrypted unless a person says otherwise.
+//! `countersign secret export`: writes seeds out of the vault, encrypted unless a person chooses otherwise.
 
 use std::{
     fs::{File, OpenOptions},
@@ -72,7 +72,7 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
         }
         exported?
     } else {
-        // A key is derived before the audit log says that seeds were read.
+        // Derive the key before the audit log records that seeds were read.
         let sealing = if args.plain {
             None
         } else {
@@ -83,7 +83,7 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
             Some(sealing) => session.console.bytes(&sealed(sealing, &as_text(&export, false)?)?)?,
             None => print(&export, session)?,
         }
-        // The output about it is true only once it is written.
+        // Report the export only once it is written.
         session.console.flush()?;
         export
     };
@@ -94,8 +94,8 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
     Ok(ending)
 }
 
-/// Exports into a file. A person can interrupt it while its key is derived, which takes a second; once the audit log says that
-/// the seeds were read, the file is written to its end.
+/// Exports into a file. A person can interrupt it while its key is derived, which takes a second; once the audit log
+/// records that the seeds were read, the file is written to its end.
 async fn to_file(
     file: File,
     only: Option<Vec<SecretId>>,
@@ -126,7 +126,7 @@ async fn to_file(
     watched(&mut session.console, "exporting", stage, work).await?
 }
 
-/// Where an export into a file goes.
+/// The destination of an export into a file.
 enum To {
     Plain(File),
     Sealed(Sealing<File>),
@@ -147,7 +147,7 @@ async fn written<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send 
     done.map_err(|cause| Failure::unwritten("--output", &cause))
 }
 
-/// Begins an encrypted export. A passphrase's key takes a second.
+/// Begins an encrypted export. Deriving the key of a passphrase takes a second.
 fn begun<W: io::Write>(
     to: W,
     passphrase: Option<&Zeroizing<String>>,
@@ -163,7 +163,7 @@ fn sealed<W: io::Write>(mut sealing: Sealing<W>, text: &[u8]) -> io::Result<W> {
     sealing.finish()
 }
 
-/// Seeds leave the vault unencrypted only if the person means it, and not onto a screen.
+/// Allows an unencrypted export only after confirmation, and onto a screen only with `--yes`.
 fn allow_plain(args: &ExportArgs, terminal: bool, session: &mut Session) -> Result<(), Failure> {
     if args.output.is_none() {
         if terminal && !args.yes {
@@ -202,7 +202,7 @@ async fn passphrase(args: &ExportArgs, session: &mut Session) -> Result<Zeroizin
     Ok(passphrase)
 }
 
-/// The passphrase, if it is too long to be found by trying all short ones.
+/// Returns the passphrase, unless it is so short that trying all of its length could find it.
 fn long_enough(passphrase: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
     if passphrase.chars().count() < PASSPHRASE_CHARS_MIN {
         let problem = "the passphrase must have at least 12 characters; five random words are a good one";
@@ -221,7 +221,7 @@ fn print(export: &Export, session: &mut Session) -> Result<(), Failure> {
     })
 }
 
-/// The text for a file, the same as would be printed. Allocate first: a buffer that grows leaves copies behind.
+/// The text for a file, the same as is printed. Allocate first: a buffer that grows leaves copies behind.
 fn as_text(export: &Export, json: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
     const AROUND_EACH: usize = 8;
     const AROUND_ALL: usize = 256;

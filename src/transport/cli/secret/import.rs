@@ -1,6 +1,6 @@
-//! `countersign secret import`: the secrets of other programs' files. A preview comes first, then a question, then one
-//! change. Every entry of every file is accounted for: added, present or skipped. Files are read by a child process, and
-//! never here: whatever is in them, it can be killed.
+//! `countersign secret import`: stores the secrets of other programs' files. A preview comes first, then a question,
+//! then one change. Every entry of every file is accounted for: added, present or skipped. A child process parses the
+//! files, never this one: whatever is in them, the child can be killed.
 
 use std::{
     collections::HashSet,
@@ -56,7 +56,7 @@ pub struct ImportArgs {
 }
 
 impl ImportArgs {
-    /// Whether it stores anything.
+    /// Whether the import stores secrets.
     pub(super) const fn stores(&self) -> bool {
         !self.dry_run
     }
@@ -72,12 +72,12 @@ impl ImportArgs {
     }
 }
 
-/// What the files hold.
+/// The contents of the files.
 #[derive(Default)]
 pub(in crate::transport::cli) struct All {
     /// The secrets, in order.
     secrets: Vec<Enrolment>,
-    /// Where each of them stands, with the file's name if there are several.
+    /// The position of each of them, with the file's name if there are several files.
     places: Vec<(Option<Arc<str>>, Place)>,
     /// Repaired, doubtful and skipped entries.
     remarks: Vec<Remark>,
@@ -88,7 +88,7 @@ pub(in crate::transport::cli) struct All {
     parts: Vec<Part>,
     /// The columns of tables.
     columns: Vec<Columns>,
-    /// Whether the person has seen what they would add, and agreed.
+    /// Whether the person has seen what would be added, and agreed.
     agreed: bool,
 }
 
@@ -116,12 +116,12 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
         report.counts = Counts::of(&imported, report.counts.skipped);
         report.were_shown();
     }
-    // Showing the answer may take as long as its reader wants; the seeds are wiped before.
+    // The reader of the output may delay it without limit, so the seeds are wiped before.
     drop(secrets);
     print_outcome(&report, &imported.secrets, session)
 }
 
-/// Reads the files where no vault is yet, and shows what would be stored. Nothing is present there.
+/// Reads the files where no vault exists yet, and shows what would be stored. No entry is present there.
 pub(super) async fn first(args: &ImportArgs, console: &mut Console, children: &Children) -> Result<First, Failure> {
     let mut all = read_all(args, console, children).await?;
     let imported = Imported::into_nothing(&all.secrets);
@@ -139,7 +139,8 @@ pub(super) async fn first(args: &ImportArgs, console: &mut Console, children: &C
     Ok(First::Read(Input(Taken::Secrets(all))))
 }
 
-/// Shows what would be added and asks. `false`: there is nothing to add. An error if nobody can be asked.
+/// Shows what would be added, and asks for confirmation. Returns `false` if there is nothing to add, and an error if no
+/// person can be asked.
 fn is_agreed(report: &Report, imported: &Imported, console: &mut Console) -> Result<bool, Failure> {
     if !console.can_ask() {
         return Err(import_report::refusal(report));
@@ -152,7 +153,7 @@ fn is_agreed(report: &Report, imported: &Imported, console: &mut Console) -> Res
     Ok(true)
 }
 
-/// Stores secrets, or only looks which would be stored.
+/// Stores secrets, or only determines which would be stored.
 async fn store(secrets: &Arc<[Enrolment]>, dry_run: bool, session: &mut Session) -> Result<Imported, Failure> {
     let (progress, of) = (Arc::new(Progress::default()), secrets.len());
     let import = ImportSecrets { entries: secrets.clone(), dry_run, progress: progress.clone() };
@@ -224,7 +225,7 @@ fn print_report(report: &Report, secrets: &[TotpSecret], console: &mut Console) 
 }
 
 impl All {
-    /// Takes the entries of a file.
+    /// Adds the entries of a file.
     fn take(&mut self, contents: Contents, file: Option<&str>) {
         if !self.formats.contains(&contents.format.name()) {
             self.formats.push(contents.format.name());
@@ -256,13 +257,14 @@ impl All {
         }
     }
 
-    /// Whether nothing is stored before somebody agrees.
+    /// Whether nothing is stored before a person agrees.
     fn are_only_looked_at(&self, args: &ImportArgs, console: &Console) -> bool {
         let lacks_consent = console.can_ask() || (self.skipped > 0 && !console.is_json());
         args.dry_run || (!args.yes && !self.agreed && lacks_consent)
     }
 
-    /// What is or would be done with the secrets. One with the name of another is doubtful: a person may have two.
+    /// Reports what was or would be done with the secrets. One with the issuer and label of another is doubtful: a
+    /// person may have two.
     fn report(&mut self, secrets: &[Enrolment], imported: &Imported, dry_run: bool, there: &[TotpSecret]) -> Report {
         let added: HashSet<_> = imported.secrets.iter().map(|secret| secret.id).collect();
         let others = there.iter().filter(|secret| !added.contains(&secret.id));
@@ -303,7 +305,7 @@ impl All {
     }
 }
 
-/// Where an entry stands, in words for a person.
+/// The position of an entry, in words for a person.
 fn stands(file: Option<&str>, place: Place) -> String {
     file.map_or_else(|| place.to_string(), |file| format!("{file}, {place}"))
 }
@@ -313,6 +315,6 @@ fn full_name(SecretMetadata { label, issuer, .. }: &SecretMetadata) -> String {
     issuer.as_ref().map_or_else(|| label.to_string(), |issuer| format!("{issuer}: {label}"))
 }
 
-/// Says that a name is not unique.
+/// The remark that an issuer and label are not unique.
 const SAME_NAME: &str =
     "another secret has this issuer and label, with another seed or other parameters; both are kept";

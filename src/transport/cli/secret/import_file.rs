@@ -1,4 +1,4 @@
-//! A file of an import: a child process reads it, and opens it with its passphrase, which is asked for.
+//! A file of an import. A child process reads it, and decrypts it with its passphrase, which the person is asked for.
 
 use zeroize::Zeroizing;
 
@@ -16,12 +16,12 @@ use crate::{
     },
 };
 
-/// Passphrases that a person may try at a prompt.
+/// How many passphrases a person may try at a prompt.
 const TRIES: u32 = 3;
 
-/// A file, and how its contents are got.
+/// A file, and the means to read it.
 pub(super) struct File<'a> {
-    /// As it can be shown.
+    /// The file's name, as it can be shown.
     pub(super) name: String,
     pub(super) bytes: Zeroizing<Vec<u8>>,
     pub(super) args: &'a ImportArgs,
@@ -31,21 +31,21 @@ pub(super) struct File<'a> {
 }
 
 impl File<'_> {
-    /// Puts what a picture's QR codes hold in its place, as a list has it: a link a line.
+    /// Replaces a picture by the texts of its QR codes, one a line, like a list of links.
     pub(super) async fn of_picture(&mut self) -> Result<(), Failure> {
         if import::is_picture(&self.bytes) {
             let texts = qr::read(&self.bytes, Some(&self.name), self.children).await?;
             if !texts.iter().any(|text| import::holds_link(text)) {
                 return Err(qr::without_link(&texts, Some(&self.name)));
             }
-            // Each code is whole, and so is each line.
+            // Every code holds a whole text, and so does every line.
             let lines: Vec<&[u8]> = texts.iter().flat_map(|text| [text.as_bytes(), b"\n"]).collect();
             self.bytes = Zeroizing::new(lines.concat());
         }
         Ok(())
     }
 
-    /// What is in it.
+    /// Reads the contents of the file.
     pub(super) async fn contents(&self, console: &mut Console) -> Result<Contents, Failure> {
         match self.read(Keys::default(), console).await? {
             Answer::Read(contents) => Ok(contents),
@@ -54,7 +54,7 @@ impl File<'_> {
         }
     }
 
-    /// Opens it, if it is encrypted. At a prompt, a person may mistype twice.
+    /// Decrypts the file. At a prompt, a person may mistype twice.
     async fn unlocked(&self, format: Format, memory: u64, console: &mut Console) -> Result<Contents, Failure> {
         if memory > IMPORT_MEMORY_ASKED {
             let question = format!("Opening {} takes {} MiB of memory. Go on?", self.name, memory >> 20);
@@ -71,13 +71,13 @@ impl File<'_> {
                     console.note("That did not open it.");
                 }
                 Answer::Unread { problem, .. } => return Err(self.refused(&problem)),
-                // It had its passphrase.
+                // The child had its passphrase.
                 Answer::Locked { .. } => return Err(self.refused(&ChildError::Answer)),
             }
         }
     }
 
-    /// Has a child read it.
+    /// Has a child process read the file.
     async fn read(&self, keys: Keys<'_>, console: &mut Console) -> Result<Answer, Failure> {
         let head = keys.head();
         let input = [head.as_slice(), &self.bytes];
@@ -129,7 +129,7 @@ mod tests {
         prompt::Questions,
     };
 
-    /// What the command prints about a file that this script reads in the place of the child.
+    /// The command's message about a file that this script reads in the place of the child.
     async fn told_by(script: &str) -> String {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/children");
         let stream = Stream { terminal: false, colour: false };

@@ -1,4 +1,4 @@
-//! What an import tells: the preview, the remarks about entries, and the sum, which always accounts for every entry.
+//! The report of an import: the preview, the remarks about entries, and the sum, which always accounts for every entry.
 
 use serde::Serialize;
 
@@ -15,10 +15,10 @@ use crate::{
     transport::cli::{Ending, Failure, output::Console},
 };
 
-/// Secrets that a preview lists by name. More only scroll away.
+/// The most secrets that a preview lists by name. A longer list would only scroll away.
 const LISTED_MAX: usize = 100;
 
-/// What is said of a file without entries.
+/// The message about a file without entries.
 pub(super) const NO_ENTRIES: &str = "the file has no entries";
 
 /// What an import did or would do.
@@ -31,7 +31,7 @@ pub(super) struct Report {
     pub(super) present: Vec<Present>,
     /// Files that were read and have no entries.
     pub(super) empty: Vec<String>,
-    /// Files that belong to these and were not given.
+    /// Files that belong to the given ones and are missing.
     pub(super) missing: Vec<String>,
     /// The columns of tables that no known program wrote.
     pub(super) columns: Vec<Columns>,
@@ -54,7 +54,7 @@ struct Column {
     read_as: Option<String>,
 }
 
-/// Entries by what became of them. Their sum is the number of entries in the files.
+/// The numbers of entries, by outcome. Their sum is the number of entries in the files.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Counts {
     pub(super) entries: usize,
@@ -69,9 +69,9 @@ pub(super) struct Present {
     pub(super) place: String,
     /// Its issuer and label in one text.
     pub(super) name: String,
-    /// The same of the secret that is there.
+    /// The issuer and label of the stored secret in one text.
     pub(super) stored_as: String,
-    /// Both as a line of the preview.
+    /// Both names as a line of the preview.
     #[serde(skip)]
     pub(super) listed: String,
 }
@@ -153,12 +153,12 @@ impl Counts {
 }
 
 impl Report {
-    /// How a command ends that has told this.
+    /// How the command ends after this report.
     pub(super) const fn ending(&self) -> Ending {
         if self.counts.skipped == 0 && self.missing.is_empty() { Ending::Done } else { Ending::No }
     }
 
-    /// What a preview has said of the entries is not said again.
+    /// Removes what a preview has shown about the entries, so that it is not shown again.
     pub(super) fn were_shown(&mut self) {
         self.remarks.clear();
         self.present.clear();
@@ -195,7 +195,7 @@ impl Columns {
         (!columns.is_empty()).then(|| Self { file: file.map(str::to_owned), columns })
     }
 
-    /// What is read and what is not, so that nothing is left out that a person misses.
+    /// Lists the columns that are read and those that are not, so that a person notices one that is left out.
     fn line(&self) -> String {
         let named = |column: &Column| match &column.read_as {
             Some(word) if word.eq_ignore_ascii_case(&column.name) => format!("`{}`", column.name),
@@ -228,7 +228,7 @@ pub(super) fn preview(report: &Report, secrets: &[TotpSecret], console: &mut Con
     remarks(report, console);
     let Counts { entries, added, present, skipped } = report.counts;
     let end = if report.dry_run { "; nothing was stored" } else { "" };
-    // What is asked next may change how the command ends.
+    // The answer to the next question may change how the command ends.
     let status = if report.dry_run || added == 0 { status_of(report) } else { "" };
     console.note(&format!(
         "{added} would be added, {present} present, {skipped} skipped: {} ({}){end}.{status}",
@@ -243,7 +243,7 @@ pub(super) fn listed(metadata: &SecretMetadata) -> String {
     issuer.as_ref().map_or_else(|| label.to_string(), |issuer| format!("{label} ({issuer})"))
 }
 
-/// Shows names, as far as somebody may read them.
+/// Lists names, up to [`LISTED_MAX`].
 fn list(what: &str, names: impl ExactSizeIterator<Item = String>, console: &mut Console) {
     let count = names.len();
     for name in names.take(LISTED_MAX) {
@@ -282,7 +282,7 @@ pub(super) fn sum(report: &Report, console: &mut Console) {
     ));
 }
 
-/// The error if entries would be skipped and nobody can be asked.
+/// The error if entries would be skipped and no person can be asked.
 pub(super) fn refusal(report: &Report) -> Failure {
     let Counts { entries, added, present, skipped } = report.counts;
     let lines: Vec<String> =
@@ -294,7 +294,7 @@ pub(super) fn refusal(report: &Report) -> Failure {
     ))
 }
 
-/// Why the command ends with another status than 0, although it did what it could.
+/// Explains an exit status other than 0 of a command that did what it could.
 const fn status_of(report: &Report) -> &'static str {
     match (report.counts.skipped > 0, report.missing.is_empty()) {
         (false, true) => "",

@@ -15,14 +15,14 @@ use crate::{
     },
 };
 
-/// How many secrets there are, and how many of them match.
+/// The number of secrets, and of those that match.
 #[derive(Default)]
 struct Counted {
     there: usize,
     matching: usize,
 }
 
-/// Lists the secrets that match the words, if there are some.
+/// Lists the secrets that match the words of a query, or all secrets without one.
 pub(super) async fn list(query: Option<&str>, session: &mut Session) -> Result<(), Failure> {
     let Counted { there, matching } =
         if session.console.is_json() { document(query, session).await? } else { table(query, session).await? };
@@ -55,7 +55,7 @@ async fn table(query: Option<&str>, session: &mut Session) -> Result<Counted, Fa
     let (mut columns, mut counted, mut ids) = (view::columns(), Counted::default(), Vec::new());
     let mut see = |secrets: &[TotpSecret], console: &Console| {
         if is_short {
-            // They must be unique among all secrets, not just those shown.
+            // Short ids must be unique among all secrets, not just those shown.
             ids.extend(secrets.iter().map(|secret| secret.id.uuid()));
         }
         for secret in counted.matching(secrets, query) {
@@ -74,7 +74,7 @@ async fn table(query: Option<&str>, session: &mut Session) -> Result<Counted, Fa
         return Ok(counted);
     }
     let ids = is_short.then(|| ShortIds::of(&ids));
-    // All short ids are of one length.
+    // All short ids have the same length.
     columns.see(ids.as_ref().map(|ids| ids.short(Uuid::nil())).as_slice());
     let layout = columns.layout(session.console.out_width());
     session.console.head(&layout.head(&columns))?;
@@ -91,7 +91,7 @@ async fn table(query: Option<&str>, session: &mut Session) -> Result<Counted, Fa
 }
 
 impl Counted {
-    /// Those of some secrets that match the words.
+    /// Counts some secrets, and returns those that match the words.
     fn matching<'a>(&mut self, secrets: &'a [TotpSecret], query: Option<&str>) -> Vec<&'a TotpSecret> {
         let matching: Vec<_> =
             secrets.iter().filter(|secret| query.is_none_or(|query| secret.has_words(query))).collect();

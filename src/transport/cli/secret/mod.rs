@@ -157,12 +157,12 @@ pub struct RmArgs {
 }
 
 impl Command {
-    /// Whether it only shows what an import would add.
+    /// Whether the command only shows what an import would add.
     pub(super) const fn is_preview(&self) -> bool {
         matches!(self, Self::Import(args) if !args.stores())
     }
 
-    /// Whether it stores a secret. A dry run does not.
+    /// Whether the command stores a secret. A dry run does not.
     pub(super) const fn stores(&self) -> bool {
         match self {
             Self::Add(_) => true,

@@ -54,7 +54,7 @@ pub(super) fn link(
     chosen.ok_or_else(|| Failure::Usage(format!("--nth must be 1 to {links} for this picture")))
 }
 
-/// The error for a picture whose codes are no links. It says what a code is, and never what it says.
+/// The error for a picture whose codes are not links. It describes the kind of a code, and never quotes it.
 pub(super) fn without_link(texts: &[Zeroizing<String>], name: Option<&str>) -> Failure {
     const KINDS: [(&str, &str); 9] = [
         ("wifi:", "a Wi-Fi network"),
@@ -90,7 +90,7 @@ fn ambiguous(links: &[Zeroizing<String>]) -> Failure {
     Failure::invalid(message)
 }
 
-/// Issuers and labels, never seeds.
+/// A table of the links' issuers and labels, never of seeds.
 fn listed(links: &[Zeroizing<String>]) -> Table {
     let mut table = Table::new(&["issuer", "label"]);
     for link in links.iter().take(PICTURE_LINKS_MAX) {

@@ -133,7 +133,7 @@ pub(super) fn table(secrets: &[TotpSecret], now: Timestamp, console: &mut Consol
     if secrets.is_empty() { Ok(()) } else { console.table(&table) }
 }
 
-/// The row of a secret under this id.
+/// The row of a secret, with `id` as its first cell.
 pub(super) fn row(secret: &TotpSecret, id: String, now: Timestamp, console: &Console) -> Vec<String> {
     vec![
         id,
@@ -193,7 +193,7 @@ impl DeletedAnswer {
     }
 }
 
-/// What is said of an encrypted export, as JSON.
+/// The report of an encrypted export, as JSON.
 #[derive(Serialize)]
 pub(super) struct SealedExport {
     status: &'static str,
