@@ -326,7 +326,7 @@ impl<'a> Mending<'a> {
         Ok(base.seq <= source.end)
     }
 
-    /// The last of some actions that succeeded, in the rows that a filter finds.
+    /// The last successful one of some actions in the rows that a filter finds, and its time.
     pub(super) async fn last_word(&self, filter: AuditFilter, of: &[Action]) -> Result<LastWord, StoreError> {
         let mut ask = AuditAsk { limit: CHUNK, newest: true, ..AuditAsk::default() };
         loop {

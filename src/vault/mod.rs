@@ -11,8 +11,7 @@
 //! writer, draft                  changes, many in one commit
 //! people, secrets, search, enrolments   reads for the operations
 //! authority                      the certificate authority of the guard
-//! sessions                       the client sessions, and messages about them, that the nodes of a vault on a server
-//! share
+//! sessions                       client sessions and messages that the nodes of a vault on a server share
 //! open, format1, state, sources/ from an address and a key to an open vault
 //! slots, slot_rotation           the ways to open it: listed, added, removed, given a new key
 //! root, rotation, renewal        the root key and what it wraps; new keys; keys that another process has changed

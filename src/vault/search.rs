@@ -70,7 +70,8 @@ impl Vault {
         Ok(SearchPage { secrets, total })
     }
 
-    /// Sees the records whose names match. Opens nothing else of each: when a secret was last used stands in another record.
+    /// Passes the records whose names match to `see`. Opens nothing else of each: the time of a secret's last use is in
+    /// another record.
     async fn each_meant(
         &self,
         account: AccountId,

@@ -1,8 +1,8 @@
 //! A new key for one slot. The root key stays, so a process that has the vault open notices nothing.
 //!
-//! A key that others keep is replaced in one commit. A key file and the keyring of a session hold the key that opens the
-//! vault now, and can't be changed in the same moment as the vault; so that a crash at any point leaves a vault that opens,
-//! the new key is first written beside the old one:
+//! A key that is kept outside Countersign is replaced in one commit. A key file and the keyring of a session hold the
+//! key that opens the vault now, and can't be changed in the same moment as the vault; so that a crash at any point
+//! leaves a vault that opens, the new key is first written beside the old one:
 //!
 //! ```text
 //! stage     the new key is made beside the old one     the old one opens
@@ -52,7 +52,7 @@ impl Header {
     }
 }
 
-/// What is asked for: a new key of a source for a slot.
+/// The request for a new key of a source for a slot.
 #[derive(Clone, Copy)]
 struct Ask<'a> {
     id: u8,
@@ -61,8 +61,8 @@ struct Ask<'a> {
 }
 
 impl Vault {
-    /// Gives a slot the new key of a source. A file or a keyring whose key the slot has gets a new one. If that was begun
-    /// before, it goes on.
+    /// Gives a slot the new key of a source. A file or a keyring whose key the slot has gets a new key. A replacement
+    /// that was begun before is continued.
     ///
     /// # Errors
     /// [`SlotError`]. After `Stale`, call it again.
@@ -82,7 +82,7 @@ impl Vault {
             Some(slot) if slot.replaces() == Some(id) => self.finish(&header, ask, &own).await,
             Some(slot) if slot.number == id => self.replace_own(&header, ask, &own).await,
             Some(slot) => Err(SlotError::There(slot.number)),
-            // A file that has a key, but none of this vault.
+            // The file or keyring has a key, but not one of this vault.
             None => {
                 let new = source.new_key(self.spot(), self.core.random.as_ref()).await?;
                 self.swap(&header, id, &new, entry).await
@@ -90,7 +90,8 @@ impl Vault {
         }
     }
 
-    /// Keeps other processes from changing the same key file or keyring meanwhile. The end of the process lets them go on.
+    /// Keeps other processes from changing the same key file or keyring until the result is dropped or the process
+    /// ends.
     fn one_at_a_time(&self) -> Result<File, SlotError> {
         let Spot { location, data_dir, .. } = self.spot();
         // A vault on a server has no folder, but the key is on this machine.
@@ -104,7 +105,7 @@ impl Vault {
         }
     }
 
-    /// Puts a key in the place of a slot's in one commit.
+    /// Puts a key in the place of a slot's key in one commit.
     async fn swap(
         &self,
         header: &Versioned<VaultHeader>,
@@ -148,7 +149,7 @@ impl Vault {
             return Ok(staged);
         }
         let mut changed = header.value.clone();
-        // One whose key was lost before it was used.
+        // Remove a slot whose key was lost before it was used.
         changed.keys.slots.retain(|slot| slot.replaces() != Some(id));
         let taken = |number: &u8| changed.keys.slots.iter().any(|slot| slot.number == *number);
         let number = (0..=u8::MAX).find(|number| !taken(number)).ok_or(SlotError::Full)?;
@@ -162,7 +163,7 @@ impl Vault {
         if outcome == Outcome::Done { Ok(staged) } else { Err(SlotError::Stale) }
     }
 
-    /// The end: the slot gets the key that its source has now, and the one beside it is removed.
+    /// Gives the slot the key that its source has now, and removes the one beside it.
     async fn finish(
         &self,
         header: &Versioned<VaultHeader>,
@@ -171,7 +172,7 @@ impl Vault {
     ) -> Result<VaultKey, SlotError> {
         let new = NewKey { source: source.kind(), parameters: BTreeMap::new(), kek: Arc::clone(own) };
         let done = self.put_in_slot(header, id, &new, entry).await?;
-        // The vault has the new key. What is left beside it is replaced or removed by the next rotation.
+        // The vault has the new key. The next rotation replaces or removes a key that is left beside it.
         if let Err(cause) = source.forget_staged(self.spot()).await {
             tracing::warn!(%cause, "what is left of the key's replacement can't be removed");
         }
@@ -202,7 +203,7 @@ impl Vault {
             created_at: entry.at,
             in_use: id == self.status().slot,
         };
-        // What was wrapped by the old key is removed from the file, too.
+        // The old wrapped root key is removed from the file, too.
         let draft = self.draft(about(entry.clone(), id, SourceKind::as_str(new.source)));
         let outcome = draft.replace(header, &changed).scrub().patient().commit().await?;
         if outcome == Outcome::Done { Ok(shown) } else { Err(SlotError::Stale) }

@@ -97,8 +97,8 @@ impl Stored for VaultHeader {
 
     fn read(record: &Record) -> Option<Self> {
         let body: Body = from_json(&record.body)?;
-        // The header is not trusted yet, and each slot of a passphrase costs a derivation. While a slot gets a new key,
-        // there are two.
+        // The header is not trusted yet, and each slot of a passphrase costs a derivation. While a slot gets a new key, it
+        // is there twice.
         if body.slots.len() > 2 * VAULT_KEYS_MAX {
             return None;
         }
