@@ -56,7 +56,7 @@ struct Spent {
     code: Code,
     /// When the code's step ends.
     until: Timestamp,
-    /// When the entry is removed.
+    /// Until when the entry is kept, and the decoy shown in the code's place.
     kept_until: Timestamp,
 }
 

@@ -101,7 +101,7 @@ mod tests {
         String::from_utf8(all).unwrap()
     }
 
-    /// Checks it over every cut into three pieces, some of which are empty, and byte by byte.
+    /// Checks the text over every cut into three pieces, some of which are empty, and byte by byte.
     #[track_caller]
     fn check(text: &str, expected: &str) {
         let decoys = [("123456", "987654"), ("22222222", "33333333")];

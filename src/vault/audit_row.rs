@@ -479,7 +479,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic_and_what_is_read_has_one_form(bytes: Vec<u8>) {
             match decode(&bytes) {
-                // Only its entry is read back.
+                // Of a fence, only the entry is read back.
                 Some((Format::Fence, entry)) => {
                     prop_assert_eq!(fence_of(&bytes).map(|fence| fence.entry.to_vec()), Some(encode(Format::Two, &entry)));
                 }

@@ -352,7 +352,7 @@ pub(super) mod tests {
     };
     use crate::vault::root::WrappedEpoch;
 
-    /// Counts instead of throwing dice: 0, 1, 2 … 255, 0 …
+    /// Fills with counted instead of random bytes: 0, 1, 2 … 255, 0 …
     struct Counting(AtomicU8);
 
     impl Random for Counting {
@@ -711,7 +711,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Something done to a header by somebody without its key.
+    /// A change of a header that is made without its key.
     type Change = fn(&mut Header);
 
     /// Every way to flip one bit of some bytes, and every way to cut them short or add a byte.

@@ -293,7 +293,7 @@ mod tests {
                 other.write(&vault, &entry(Action::CodeGet)).await;
             }
             let head = ChainHead { chain: 1, seq, mac: mac.unwrap_or(other.0.tail.mac) };
-            // Neither of them hides what the later one says.
+            // Neither of these knots hides the head that the later one names.
             let early = ChainHead { chain: 1, seq: 0, mac: [9; 32] };
             let own = ChainHead { chain: 0, seq: 99, mac: [9; 32] };
             for head in [early, own, head] {
@@ -324,7 +324,7 @@ mod tests {
             .write(&vault, &AuditEntry { at: NOW.plus(std::time::Duration::from_secs(9)), ..entry(Action::CodeGet) })
             .await;
         let before = NOW.plus(std::time::Duration::from_secs(5));
-        // The rows of the vault's making, and one of the other chain.
+        // The rows of the vault's creation, and one of the other chain.
         assert!(vault.prune(before, &entry(Action::AuditPrune), None).await.unwrap() > 1);
         let report = vault.verify(&[]).await.unwrap();
         assert_eq!((report.finding, report.knots), (None, 0));

@@ -422,7 +422,7 @@ mod tests {
         for (before, entered, times) in [
             (end_after(&first), 30, [(29, false), (30, true), (31, false)]),
             (end_after(&first), 10, [(10, false), (20, true), (21, false)]),
-            // A base does not say its row's time.
+            // A base does not record its row's time.
             (base, 30, [(29, false), (30, true), (31, true)]),
             (beginning, 30, [(29, false), (30, true), (31, false)]),
         ] {

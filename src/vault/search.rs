@@ -84,7 +84,7 @@ impl Vault {
             for record in chunk {
                 let is_meant = match self.name_of(&record) {
                     Some(metadata) => names(&metadata, query),
-                    // It is damaged, or under keys that this process does not have yet.
+                    // The record is damaged, or under keys that this process does not have yet.
                     None => {
                         self.opened_all(vec![record.clone()]).await?.sound.iter().any(|secret| is_meant(secret, query))
                     }

@@ -48,7 +48,7 @@ pub struct InUse {
 }
 
 impl InUse {
-    /// How its codes are made and given.
+    /// How the secret's codes are made and given.
     pub const fn terms(&self) -> CodeTerms {
         let SecretMetadata { totp, usage, .. } = &self.secret.value.metadata;
         CodeTerms { totp: *totp, usage: *usage }
@@ -285,7 +285,7 @@ impl Vault {
                     opened = self.read_secret(account, &key.id).await;
                 }
                 match opened {
-                    // It was erased meanwhile.
+                    // The secret was erased meanwhile.
                     Ok(None) => {}
                     Ok(Some(secret)) => listed.sound.push(secret),
                     Err(cause @ StoreError::Damaged { .. }) => listed.damaged.push((key, cause)),

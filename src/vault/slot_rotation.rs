@@ -261,7 +261,7 @@ mod tests {
         World { root: tempfile::tempdir().unwrap() }
     }
 
-    /// An open vault, and what is in its key file.
+    /// An open vault, and the contents of its key file.
     async fn opened() -> (World, Vault, String) {
         let world = world();
         let vault = world.open().await;
@@ -280,7 +280,8 @@ mod tests {
         vault.admit(&header, Ask { id: 0, source: &source, entry: &entry() }, &own).await.unwrap()
     }
 
-    /// It opens by the file, is told to go on, and then has one slot, one file and another key than at first.
+    /// Checks that the vault opens by the file, continues the rotation, and then has one slot, one file and another key
+    /// than at first.
     async fn goes_on(world: &World, first: &str) {
         let vault = world.open().await;
         let rotated = vault.rotate_slot(0, &world.source(), &entry()).await.unwrap();
@@ -301,7 +302,7 @@ mod tests {
         let (world, vault, first) = opened().await;
         let own = world.source().own_key(vault.spot()).await.unwrap().unwrap();
         world.source().stage(vault.spot(), &own, &SystemRandom).await.unwrap();
-        // Another one was killed before its new key had its name.
+        // Another process was killed before its new key had its name.
         let draft = file_of(&vault).with_extension("key.next.00ff.new");
         fs::write(&draft, "AAAA").unwrap();
         vault.close().await.unwrap();
@@ -324,7 +325,8 @@ mod tests {
         goes_on(&world, &first).await;
     }
 
-    /// It would lose the mark of the slot that it is to replace, and both keys would open the vault from then on.
+    /// Such a slot would lose the mark of the slot that it is to replace, and both keys would open the vault from then
+    /// on.
     #[tokio::test]
     async fn a_slot_that_waits_to_replace_another_gets_no_new_key() {
         let (world, vault, first) = opened().await;

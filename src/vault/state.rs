@@ -252,12 +252,12 @@ mod tests {
         assert!(state.read().unwrap_err().contains("can't be read"));
     }
 
-    /// Each with a lock of its own within the process, as processes have.
+    /// Each state file has a lock of its own within the process, as separate processes have.
     #[test]
     fn what_several_processes_note_at_once_is_all_known_afterwards_and_leaves_no_draft() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        // A killed process left this.
+        // A killed process left this draft.
         let draft = StateFile::new(Some(path), Arc::new(vault(1).0)).path.unwrap().with_extension("state.new");
         fs::write(draft, "half").unwrap();
         std::thread::scope(|threads| {

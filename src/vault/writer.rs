@@ -401,11 +401,11 @@ mod tests {
         vault::keyring::tests::vault,
     };
 
-    /// A store that other processes, or a failing disk, always get at first.
+    /// A store that answers commits as if other processes were faster, or the disk failed.
     struct Contrary {
         answer: fn(usize) -> Result<Committed, StoreError>,
         commits: Mutex<Vec<Arc<Commit>>>,
-        /// What it shows of its only chain.
+        /// The records that it shows of its only chain.
         rows: Mutex<Vec<AuditRecord>>,
         synced: Result<(), StoreError>,
         syncs: Mutex<usize>,
@@ -551,7 +551,7 @@ mod tests {
         assert_eq!(writer.commit(job(4)).await, Ok(Outcome::Done));
         let commits = lock(&store.commits);
         let tails: Vec<_> = commits.iter().map(|commit| commit.tail.map(|tail| tail.seq)).collect();
-        // The last one read the end of the chain, which is as empty as the store says.
+        // The last commit read the end of the chain anew, which is empty in the store.
         assert_eq!(tails, [Some(0), Some(1), Some(0)]);
         assert_eq!(commits[1].changes.len(), 2, "both were ready");
     }
@@ -571,7 +571,7 @@ mod tests {
         (1..=count).map(|nth| keyring.append(&mut end, &job(nth).entries[0]).unwrap().record).collect()
     }
 
-    /// The look comes before the commit. It must not be trusted once the commit did not happen.
+    /// The check of the chain's end comes before the commit. It must not be trusted once the commit has failed.
     #[tokio::test]
     async fn an_older_copy_that_came_after_a_commit_that_failed_is_noticed() {
         let failing: [fn(usize) -> Result<Committed, StoreError>; 3] = [

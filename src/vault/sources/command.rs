@@ -67,7 +67,7 @@ async fn output_of(child: &mut Child) -> std::io::Result<Option<(std::process::E
 }
 
 async fn stop(child: &mut Child) {
-    // It may have ended by itself.
+    // The command may have ended by itself.
     let _ = child.kill().await;
 }
 

@@ -21,18 +21,18 @@ use crate::{
 /// Why a key file can't be used. The error never quotes the file, nor parts of its path that look like a seed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// It does not exist.
+    /// The file does not exist.
     #[error(
         "there is no key file {}; without it the vault can't be opened. Restore it, or name it with --key-file or COUNTERSIGN_KEY_FILE",
         without_seeds(.0)
     )]
     Missing(PathBuf),
-    /// Other users may read or write it.
+    /// Other users may read or write the file.
     #[error("the key file {0} is accessible to other users (mode {mode:o}); run: chmod 600 {0}", without_seeds(.path))]
     LooseMode {
         /// The file.
         path: PathBuf,
-        /// Its mode.
+        /// The file's mode.
         mode: u32,
     },
     /// It is not a regular file, or belongs to another user.
@@ -43,13 +43,13 @@ pub enum KeyFileError {
         /// The problem with it.
         what: &'static str,
     },
-    /// It is empty: a first start was killed before it wrote the key, or a person ran `touch`.
+    /// The file is empty: a first start was killed before it wrote the key, or a person ran `touch`.
     #[error(
         "the key file {} is empty; if no vault was made with it, remove it and start again, else restore it from a backup",
         without_seeds(.0)
     )]
     Empty(PathBuf),
-    /// It holds no key.
+    /// The file holds no key.
     #[error("the key file {} does not hold a key (32 bytes in base64)", without_seeds(.0))]
     Malformed(PathBuf),
     /// The system returned an error.
@@ -549,7 +549,7 @@ mod tests {
             assert!(read_key_file(&path).is_err(), "who only reads changes nothing");
             assert_eq!(*find_or_make(&path, &SystemRandom).unwrap().0.expose(), BYTES);
             assert!(!draft.exists() && next.exists());
-            // Another name is somebody else's.
+            // Another name belongs to another owner.
             fs::hard_link(&path, folder.path().join("vault.key.copy")).unwrap();
             assert!(find_or_make(&path, &SystemRandom).is_err());
         }
@@ -563,7 +563,7 @@ mod tests {
             assert!(error.to_string().contains("has a second name (a hard link)"), "{error}");
         }
 
-        /// A test can mount nothing, so what the system would say is made here.
+        /// A test can mount nothing, so the facts that the system would report are made here.
         #[test]
         fn a_secret_that_is_mounted_read_only_may_be_the_superusers_and_readable_by_one_group() {
             let me = 65_532;

@@ -181,7 +181,7 @@ mod tests {
         }
         let other = Slot { parameters: [("kdf".to_owned(), "scrypt".to_owned())].into(), ..slot("8", "1", "1") };
         assert!(matches!(passphrase.key(&[other]).await, Err(KeyError::Slot)));
-        // It hides no other one.
+        // A slot that can't be read hides no other one.
         let derivation = Derivation { cost: Cost { memory_kib: 8, passes: 1, lanes: 1 }, salt: [1; 16] };
         let check = passphrase.derive(Derivation { ..derivation }).await.unwrap().0.check();
         let fits = Slot { parameters: derivation.parameters(), check, ..slot("8", "1", "1") };
