@@ -1,4 +1,4 @@
-//! In the place of this room in a build without the feature `guard`, which has no proxy.
+//! Stands in for this room in a build without the feature `guard`, which has no proxy.
 
 mod outcomes;
 
@@ -12,7 +12,7 @@ use crate::{domain::principal::Principal, operations::Service};
 pub enum Guard {}
 
 impl Guard {
-    /// Makes none.
+    /// Fails: this build has no guard.
     ///
     /// # Errors
     /// Always.
@@ -21,7 +21,7 @@ impl Guard {
         Err(GuardError::Absent)
     }
 
-    /// Nothing.
+    /// Is never called: the guard has no values in this build.
     ///
     /// # Errors
     /// None.
@@ -30,12 +30,12 @@ impl Guard {
         match *self {}
     }
 
-    /// Its address.
+    /// The address that the guard listens on.
     pub const fn address(&self) -> SocketAddr {
         match *self {}
     }
 
-    /// Serves nobody.
+    /// Is never called: the guard has no values in this build.
     #[expect(clippy::unused_async, reason = "as in the other build")]
     pub async fn serve(self, _: impl Future<Output = ()>) {
         match self {}

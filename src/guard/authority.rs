@@ -17,24 +17,26 @@ use zeroize::Zeroizing;
 use super::outcomes::{Certificate, GuardError};
 use crate::domain::{origin::Origin, time::Timestamp};
 
-/// Seconds of a day.
+/// Seconds in a day.
 const DAY: i64 = 24 * 60 * 60;
-/// Days that a certificate is valid before now: the clocks of this machine and of a browser elsewhere differ.
+/// Days before now from which a certificate is valid: the clocks of this machine and of a browser elsewhere differ.
 const DAYS_BEFORE: i64 = 2;
 /// Days that an authority is valid.
 const AUTHORITY_DAYS: i64 = 3650;
-/// Bytes of an authority's certificate, which goes out with each host's: clients of TLS take 64 KiB of them at least.
+/// The most bytes of an authority's certificate, which is sent with each host's: TLS clients accept 64 KiB of
+/// certificates at least.
 const CERTIFICATE_BYTES_MAX: usize = 48 * 1024;
 /// Days that a certificate for a host is valid: browsers refuse more than 398.
 const HOST_DAYS: i64 = 30;
 
-/// An authority. Its key is in it.
+/// A certificate authority, with its private key.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Authority {
-    /// Its name in certificates, which is its own: a browser must not take another's of that name for it.
+    /// The authority's name in certificates. No other authority has it, so that a browser does not mistake one for
+    /// another.
     name: String,
-    /// Host names, domains and addresses that it may sign for.
+    /// The host names, domains and addresses that the authority may sign for.
     hosts: Vec<String>,
     certificate: String,
     key: Zeroizing<String>,
@@ -82,7 +84,7 @@ impl Authority {
         Zeroizing::new(serde_json::to_vec(self).unwrap_or_default())
     }
 
-    /// Whether it may sign for a host.
+    /// Whether the authority may sign for a host.
     pub(super) fn covers(&self, host: &str) -> bool {
         let host = bare(host);
         let below = |domain: &str| host.strip_suffix(domain).is_some_and(|name| name.ends_with('.'));
@@ -126,7 +128,7 @@ impl Authority {
     }
 }
 
-/// An authority's properties, but for when it is valid.
+/// The parameters of an authority's certificate, except when it is valid.
 fn params_of(name: &str, hosts: &[String]) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -137,7 +139,7 @@ fn params_of(name: &str, hosts: &[String]) -> CertificateParams {
     params
 }
 
-/// Limits names and addresses. What is not mentioned at all would not be limited.
+/// The names and addresses that the authority is limited to. A kind that is not mentioned at all would not be limited.
 fn constraints(hosts: &[String]) -> NameConstraints {
     let permitted = hosts.iter().map(|host| match host.parse::<IpAddr>() {
         Ok(address) => {
@@ -148,7 +150,7 @@ fn constraints(hosts: &[String]) -> NameConstraints {
     let mut permitted_subtrees: Vec<GeneralSubtree> = permitted.collect();
     let mut excluded_subtrees = Vec::new();
     if !permitted_subtrees.iter().any(|one| matches!(one, GeneralSubtree::DnsName(_))) {
-        // A name that is nobody's (RFC 6761).
+        // A name that no host has (RFC 6761).
         permitted_subtrees.push(GeneralSubtree::DnsName("invalid".to_owned()));
     }
     if !permitted_subtrees.iter().any(|one| matches!(one, GeneralSubtree::IpAddress(_))) {
@@ -163,7 +165,7 @@ pub(super) fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-/// Sets from when to when a certificate is valid, in whole days.
+/// Sets the first and the last day on which a certificate is valid.
 fn set_days(params: &mut CertificateParams, now: Timestamp, days: i64) {
     let day = |days: i64| {
         let seconds = now.seconds().saturating_add(days.saturating_mul(DAY));

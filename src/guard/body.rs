@@ -1,4 +1,4 @@
-//! Bodies that go through the guard: of any length, never held as a whole.
+//! Bodies that go through the guard: of any length, never held in memory as a whole.
 
 use std::{
     error::Error,
@@ -15,7 +15,7 @@ use super::{exchange::Replacing, window::Window};
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Why a body could not be sent on, for the answer.
+/// The reason why a body could not be sent on, for the answer.
 pub(super) type Trouble = Arc<OnceLock<String>>;
 
 struct Replaced {
@@ -23,29 +23,29 @@ struct Replaced {
     window: Window,
     replacing: Replacing,
     trouble: Trouble,
-    /// What follows the data: trailers.
+    /// The trailers, which follow the data.
     after: Option<Frame<Bytes>>,
     ended: bool,
 }
 
-/// A body with nothing in it.
+/// An empty body.
 pub(super) fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A short text.
+/// A body with a short text.
 pub(super) fn text(text: impl Into<String>) -> Body {
     Full::from(text.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A body as it is.
+/// A body that is passed on unchanged.
 pub(super) fn untouched(body: Incoming) -> Body {
     if body.is_end_stream() { empty() } else { body.map_err(Into::into).boxed_unsync() }
 }
 
 /// A body in which digits are replaced.
 pub(super) fn replaced(body: Incoming, replacing: Replacing, trouble: Trouble) -> Body {
-    // Without a length, a body that has none would be sent in chunks.
+    // A stream has no known length, so an empty body would be sent in chunks.
     if body.is_end_stream() {
         return empty();
     }

@@ -1,5 +1,6 @@
-//! Which code takes a decoy's place, and which decoy a code's. A decoy is spent once; as long as its code is valid, the
-//! request may be repeated with the same code: pages send what was typed more than once, and browsers try again.
+//! Finds the code that replaces a decoy, and the decoy that replaces a code. A decoy is spent once; as long as its code
+//! is valid, the request may be repeated with the same code: pages send what was typed more than once, and browsers try
+//! again.
 
 use std::{
     collections::HashMap,
@@ -25,10 +26,10 @@ use crate::{
     operations::{Decoy, GuardedOrigins, ListDecoys, Operation, Refusal, Service, SpendDecoy},
 };
 
-/// For how long the guard goes by the origins that it read. Reading them opens what is sealed of every secret, which would add
-/// a tenth of a second to each connection with 10,000 of them.
+/// How long the guard uses the origins that it read. Reading them opens the sealed metadata of every secret, which
+/// would add a tenth of a second to each connection with 10,000 of them.
 const ORIGINS_KEPT: Duration = Duration::from_secs(2);
-/// Periods after the end of a code in which its decoy is shown in its place.
+/// The periods after the end of a code in which its decoy is still shown in its place.
 const PERIODS_KEPT: u64 = 3;
 
 /// The decoys that were spent by this process.
@@ -37,28 +38,29 @@ pub(super) struct Exchange {
     pub(super) caller: Principal,
     /// The origins that were read last, and when.
     bound: tokio::sync::Mutex<Option<(Instant, Bound)>>,
-    /// There are no more than the secrets have decoys that work, and those that were spent shortly before.
+    /// Their number is limited: only decoys that work are spent, and a spent one is kept for [`PERIODS_KEPT`] after its
+    /// code.
     spent: Mutex<HashMap<(SecretId, Step), Spending>>,
 }
 
-/// Origins to which codes may go, each with a secret whose codes they are.
+/// Origins to which codes may go, each with the secret whose codes may go there.
 type Bound = Arc<[(Origin, SecretId)]>;
 
-/// A decoy that is spent, or is being spent by the one who came first.
+/// A decoy that is spent, or is being spent by the first request that has it.
 type Spending = Arc<OnceCell<Spent>>;
 
 struct Spent {
-    /// Where the code went.
+    /// The origin that the code went to.
     origin: Origin,
     decoy: Zeroizing<String>,
     code: Code,
     /// When the code's step ends.
     until: Timestamp,
-    /// When it need not be known any more.
+    /// Until when the entry is kept, and the decoy shown in the code's place.
     kept_until: Timestamp,
 }
 
-/// What is replaced in one body or connection.
+/// Replaces decoys or codes in one body or connection.
 pub(super) struct Replacing {
     exchange: Arc<Exchange>,
     origin: Origin,
@@ -66,9 +68,9 @@ pub(super) struct Replacing {
 }
 
 enum Way {
-    /// Decoys by codes. Which decoys work is read when the first digits arrive that may be one.
+    /// Replaces decoys by codes. The decoys that work are read when the first digits arrive that may be one.
     Out(Option<Vec<Decoy>>),
-    /// Codes by decoys.
+    /// Replaces codes by decoys.
     Back,
 }
 
@@ -139,12 +141,12 @@ impl Exchange {
     fn cell(&self, decoy: &Decoy) -> Spending {
         let now = self.service.now();
         let mut all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is not spent is kept for the one who is spending it.
+        // An empty cell is kept for the request that is spending its decoy.
         all.retain(|_, cell| cell.get().map_or(Arc::strong_count(cell) > 1, |spent| now < spent.kept_until));
         Arc::clone(all.entry((decoy.secret, decoy.step)).or_default())
     }
 
-    /// The decoy in the place of a code that was sent a short while ago.
+    /// The decoy to show in the place of a code that was sent recently.
     fn decoy(&self, digits: &str) -> Option<Zeroizing<String>> {
         let now = self.service.now();
         let all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,12 +161,12 @@ impl Exchange {
 }
 
 impl Replacing {
-    /// Decoys by codes, on the way to an origin.
+    /// Replaces decoys by codes, on the way to an origin.
     pub(super) fn out(exchange: Arc<Exchange>, origin: Origin) -> Self {
         Self { exchange, origin, way: Way::Out(None) }
     }
 
-    /// Codes by decoys, on the way back.
+    /// Replaces codes by decoys, on the way back.
     pub(super) fn back(exchange: Arc<Exchange>, origin: Origin) -> Self {
         Self { exchange, origin, way: Way::Back }
     }
@@ -174,14 +176,14 @@ impl Replacing {
         matches!(self.way, Way::Back) && !self.exchange.has_spent()
     }
 
-    /// Looks anew which decoys work, before the next message of a connection that lasts.
+    /// Has the decoys that work read anew, before the next message of a lasting connection.
     pub(super) fn renew(&mut self) {
         if let Way::Out(listed) = &mut self.way {
             *listed = None;
         }
     }
 
-    /// Replaces what was found.
+    /// Replaces the digits that were found.
     ///
     /// # Errors
     /// There is no code for a decoy.
@@ -214,7 +216,7 @@ impl Replacing {
         }
     }
 
-    /// Replaces digits in a text that is there as a whole, such as a header.
+    /// Replaces digits in a complete text, such as a header.
     pub(super) async fn in_text(&mut self, text: &[u8]) -> Option<BytesMut> {
         let ready = super::window::Window::default().take(bytes::Bytes::copy_from_slice(text), true);
         if ready.found.is_empty() { None } else { self.replaced(ready).await.ok() }

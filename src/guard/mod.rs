@@ -1,5 +1,5 @@
-//! The proxy of an agent's browser. It ends TLS for the origins of secrets, and puts a code into the place of a decoy in what
-//! the browser sends there; what comes back shows the decoy again. Everything else it carries as it is.
+//! The proxy of an agent's browser. It ends TLS for the origins of secrets, replaces decoys by codes in the data that
+//! the browser sends there, and codes by decoys in the data that comes back. Everything else passes unchanged.
 //!
 //! ```text
 //! proxy       requests: which are looked into, and their answers
@@ -32,7 +32,7 @@ use crate::{
     operations::{GuardedOrigins, KeepAuthority, ReadAuthority, Service},
 };
 
-/// How long no connection is taken when the system has none to give.
+/// The pause after the system had no connection to give.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A guard that listens.
@@ -63,7 +63,7 @@ impl Guard {
         Ok(Self { listener, address, proxy: Arc::new(Proxy { exchange, tls }) })
     }
 
-    /// Whether there is a certificate for browsers to trust. Without one, no traffic is looked into.
+    /// Whether there is a certificate for browsers to trust. Without one, no traffic over TLS is looked into.
     ///
     /// # Errors
     /// [`GuardError`].
@@ -71,12 +71,12 @@ impl Guard {
         Ok(self.proxy.exchange.perform(ReadAuthority).await?.is_some())
     }
 
-    /// Its address.
+    /// The address that the guard listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves browsers until it is to stop.
+    /// Serves browsers until `end` is ready.
     pub async fn serve(self, end: impl Future<Output = ()>) {
         let mut connections = JoinSet::new();
         tokio::pin!(end);

@@ -7,11 +7,11 @@ use crate::operations::Refusal;
 /// The certificate of an authority, as people give it to a browser.
 #[derive(Debug)]
 pub struct Certificate {
-    /// In PEM form.
+    /// The certificate in PEM form.
     pub pem: String,
     /// The hash of its public key, as Chromium takes it: SHA-256 in base64.
     pub key_hash: String,
-    /// The hosts and domains that it is limited to.
+    /// The hosts and domains that the authority is limited to.
     pub hosts: Vec<String>,
 }
 
@@ -24,7 +24,7 @@ pub enum GuardError {
     /// No secret has an origin.
     #[error("no secret has an origin; `countersign secret update NAME --origin https://…` gives it one")]
     NothingBound,
-    /// A certificate for all of them would be larger than clients take.
+    /// A certificate for all the hosts would be larger than clients accept.
     #[error(
         "one certificate can't be for {0} hosts; keep the secrets of some of them in another account (`countersign account add`), with a \
          guard of its own (`--account`)"

@@ -1,4 +1,4 @@
-//! Requests through the guard: what goes to a bound origin is looked into, everything else is carried as it is.
+//! Requests through the guard: those to a bound origin are looked into, all others pass unchanged.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -22,10 +22,11 @@ use super::{
 };
 use crate::{domain::origin::Origin, operations::ReadAuthority};
 
-/// How long a connection may take to send a request's head, and to begin with the next one. Browsers open another one then.
+/// How long a connection may take to send a request's head, and to begin the next request. After that, browsers open
+/// another connection.
 const HEAD_WITHIN: Duration = Duration::from_mins(1);
 
-/// What all connections of browsers share.
+/// The state that all connections of browsers share.
 pub(super) struct Proxy {
     pub(super) exchange: Arc<Exchange>,
     pub(super) tls: TlsConnector,
@@ -79,7 +80,7 @@ impl Proxy {
         Ok(bound.then_some(origin))
     }
 
-    /// Opens a tunnel; or, to a bound origin, ends it here.
+    /// Opens a tunnel, or, to a bound origin, ends it in the guard.
     async fn connect(
         self: Arc<Self>,
         place: Place,
@@ -124,7 +125,7 @@ impl Proxy {
         Ok(Response::new(empty()))
     }
 
-    /// TLS with a certificate for a host; `None`: the authority may not make one.
+    /// The TLS acceptor with a certificate for a host. `None`: there is no authority, or it may not sign for the host.
     async fn acceptor(&self, host: &str) -> Result<Option<TlsAcceptor>, GuardError> {
         let Some(authority) = self.exchange.perform(ReadAuthority).await? else { return Ok(None) };
         let authority = Authority::from_bytes(&authority)?;
@@ -140,7 +141,7 @@ impl Proxy {
         Ok(Some(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// Serves what was a tunnel to a bound origin.
+    /// Serves the requests in a tunnel to a bound origin.
     async fn serve_bound<S>(self: Arc<Self>, place: Place, origin: Origin, stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -161,8 +162,8 @@ impl Proxy {
         parts.uri = path_of(&parts.uri);
         parts.version = Version::HTTP_11;
         own_words(&mut parts.headers, is_socket);
-        // A request names its site a second time, and a machine that serves several goes by that name. The code must not go to
-        // another one there.
+        // A request names its site a second time, in `Host`, and a server of several sites goes by that name. The code
+        // must not go to another site there.
         if let Ok(host) = HeaderValue::try_from(route.upstream.place.authority()) {
             parts.headers.insert(header::HOST, host);
         }
@@ -188,15 +189,15 @@ impl Proxy {
         Ok(self.back(route, browser, answer).await)
     }
 
-    /// What the browser gets of an answer. Encoded bodies are looked into as well: a body may be plain whatever its header says,
-    /// and in one that is encoded no digits stand alone by chance that are a code.
+    /// The answer as the browser gets it. Encoded bodies are looked into as well: a body may be plain whatever its
+    /// header says, and an encoded one does not hold, by chance, digits that stand alone and are a code.
     async fn back(
         &self,
         route: &Route,
         browser: Option<upgrade::OnUpgrade>,
         mut answer: Response<Incoming>,
     ) -> Response<Body> {
-        // Not even HTTP/2 has the words of a status; here they could hold a code.
+        // The reason phrase of the status could hold a code. HTTP/2 does not even have one.
         answer.extensions_mut().remove::<ReasonPhrase>();
         let mut back = route.origin.as_ref().map(|origin| Replacing::back(Arc::clone(&self.exchange), origin.clone()));
         if let Some(back) = &mut back {
@@ -234,25 +235,25 @@ impl Proxy {
     }
 }
 
-/// What serves a browser's connection.
+/// The HTTP server for a browser's connection.
 fn server() -> http1::Builder {
     let mut server = http1::Builder::new();
     server.preserve_header_case(true).auto_date_header(false).timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
     server
 }
 
-/// The origin of a place. `None`: it can be no secret's.
+/// The origin of a place. `None`: no secret can have it.
 fn origin_of(place: &Place) -> Option<Origin> {
     let scheme = if place.secure { "https" } else { "http" };
     format!("{scheme}://{}", place.authority()).parse().ok()
 }
 
-/// The path of an address, as an origin is asked for it.
+/// The path and query of an address, as a request to an origin names them.
 fn path_of(uri: &Uri) -> Uri {
     Uri::from(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")))
 }
 
-/// Takes out what a browser says to the proxy alone, and an upgrade that the guard does not know.
+/// Removes the headers that are meant for the proxy alone, and an upgrade that the guard does not know.
 fn own_words(headers: &mut HeaderMap, is_socket: bool) {
     headers.remove(HeaderName::from_static("proxy-connection"));
     headers.remove(header::PROXY_AUTHORIZATION);

@@ -1,5 +1,6 @@
-//! `WebSockets` to an origin: the messages of both sides are read, and put into frames again. No extension is in use, because the
-//! guard takes the header out that asks for one, so frames may be cut anew (RFC 6455, section 5.4).
+//! `WebSockets` to an origin: the messages of both sides are read, and put into frames again. No extension is in use,
+//! because the guard removes the header that requests one, so messages may be divided into frames anew (RFC 6455,
+//! section 5.4).
 
 use std::time::Duration;
 
@@ -17,17 +18,17 @@ const OPCODE: u8 = 0x0f;
 /// The first opcode of control frames.
 const CONTROL: u8 = 0x08;
 const MASKED: u8 = 0x80;
-/// Lengths that announce a longer length.
+/// The lengths that announce a longer length field.
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 /// Bytes of an origin's closing frame before its reason: the head and a number.
 const BEFORE_REASON: usize = 4;
-/// How long the origin may take for its last words when the browser has gone.
+/// How long the origin may go on sending after the browser has gone.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// What one side sends, as far as it has arrived.
+/// The frames that one side sends, as far as they have arrived.
 pub(super) struct Frames {
-    /// Whether it masks what it sends, as a browser does.
+    /// Whether the side masks its payloads, as a browser does.
     masks: bool,
     buffer: BytesMut,
     open: Option<Open>,
@@ -36,17 +37,17 @@ pub(super) struct Frames {
     opcode: u8,
 }
 
-/// What the bytes of a payload are combined with; a browser's alone have one.
+/// The mask of a payload's bytes; only a browser's frames have one.
 type Mask = Option<[u8; 4]>;
 
-/// A frame whose payload is not there as a whole.
+/// A frame whose payload has not arrived as a whole.
 struct Open {
     left: u64,
     mask: Mask,
     fin: bool,
 }
 
-/// A part of what arrived.
+/// A part of the bytes that arrived.
 pub(super) enum Part {
     /// A frame that is sent on as it is.
     Control(Bytes),
@@ -54,13 +55,13 @@ pub(super) enum Part {
     Data {
         /// Fin and opcode.
         head: u8,
-        /// The mask of the frame that they came in.
+        /// The mask of the frame that the bytes came in.
         mask: Mask,
         ready: Ready,
     },
 }
 
-/// It does not follow the protocol.
+/// The side does not follow the protocol.
 #[derive(Debug)]
 pub(super) struct Broken;
 
@@ -197,7 +198,8 @@ where
     }
 }
 
-/// Carries what one side sends. `None`: it is no WebSocket, the other side is gone, or there is no code for a decoy.
+/// Carries the frames of one side. `None`: the side does not follow the protocol, the other side is gone, or there is
+/// no code for a decoy.
 async fn carry(
     mut frames: Frames,
     from: &mut (impl AsyncRead + Unpin),

@@ -26,10 +26,10 @@ use super::{
     outcomes::GuardError,
 };
 
-/// Where requests go.
+/// The host and port that requests go to, with TLS or without.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
-    /// A name or an address, in brackets if it is one of IPv6.
+    /// A name or an address, in brackets if it is an IPv6 address.
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) secure: bool,
@@ -53,7 +53,7 @@ pub(super) struct Unanswered {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// A client of TLS that trusts what the system trusts, and these certificates.
+/// A TLS client that trusts the system's certificates and those in the files `more`.
 pub(super) fn connector(more: &[std::path::PathBuf]) -> Result<TlsConnector, GuardError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -73,7 +73,7 @@ pub(super) fn connector(more: &[std::path::PathBuf]) -> Result<TlsConnector, Gua
 }
 
 impl Place {
-    /// The place as a request names it, without a port that goes without saying.
+    /// The place as a request names it, without the default port of its scheme.
     pub(super) fn authority(&self) -> String {
         let implied = if self.secure { 443 } else { 80 };
         if self.port == implied { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
@@ -104,7 +104,7 @@ impl Upstream {
                     Ok(answer)
                 }
                 Err(mut failed) => match failed.take_message() {
-                    // Nothing of it was sent.
+                    // No part of the request was sent.
                     Some(request) => self.send_anew(&mut kept, request).await,
                     None => Err(Unanswered { cause: failed.into_error().into(), reused: true }),
                 },
@@ -136,7 +136,7 @@ impl Upstream {
         };
         let (sender, connection) =
             http1::Builder::new().preserve_header_case(true).handshake(TokioIo::new(stream)).await?;
-        // It ends when the sender is dropped, and an error reaches the sender.
+        // The task ends when the sender is dropped, and an error reaches the sender.
         tokio::spawn(async move { drop(connection.with_upgrades().await) });
         Ok(sender)
     }

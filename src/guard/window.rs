@@ -1,6 +1,6 @@
-//! Finds digits that may be a code or a decoy in bytes that arrive piece by piece. What is found stands alone, with no digit
-//! before or after it, and is replaced in place: a decoy has as many digits as a code. Held back are the digits at the end of
-//! a piece, and nothing else.
+//! Finds digits that may be a code or a decoy in bytes that arrive piece by piece. Such digits stand alone, with no
+//! digit before or after them, and are replaced in place: a decoy has as many digits as a code. Only the digits at the
+//! end of a piece are held back.
 
 use std::ops::Range;
 
@@ -8,19 +8,19 @@ use bytes::{Bytes, BytesMut};
 
 /// How many digits a code or a decoy has.
 const LENGTHS: [usize; 2] = [6, 8];
-/// The most of them.
+/// The largest of [`LENGTHS`].
 const LONGEST: usize = 8;
 
-/// What is known of the bytes that went before.
+/// The state between two pieces.
 #[derive(Default)]
 pub(super) struct Window {
-    /// The digits at the end, which may go on in the next piece.
+    /// The digits at the end of the last piece, which may continue in the next one.
     held: BytesMut,
-    /// Whether the last byte that was let through is a digit.
+    /// Whether the last byte that was passed on is a digit.
     within: bool,
 }
 
-/// Bytes that may go on, and where in them digits stand alone.
+/// Bytes that may be passed on, and the places in them where digits stand alone.
 pub(super) struct Ready {
     pub(super) bytes: BytesMut,
     pub(super) found: Vec<Range<usize>>,
@@ -42,7 +42,7 @@ impl Window {
             all
         };
         let mut found = Vec::new();
-        // Where the digits began that end here; before the first byte, those that were let through count.
+        // The start of the current run of digits. At the first byte, digits that were passed on before belong to it.
         let mut begun: Option<usize> = self.within.then_some(0);
         let mut alone = !self.within;
         for (at, byte) in bytes.iter().enumerate() {
@@ -101,7 +101,7 @@ mod tests {
         String::from_utf8(all).unwrap()
     }
 
-    /// Checks it over every cut into three pieces, some of which are empty, and byte by byte.
+    /// Checks the text over every cut into three pieces, some of which are empty, and byte by byte.
     #[track_caller]
     fn check(text: &str, expected: &str) {
         let decoys = [("123456", "987654"), ("22222222", "33333333")];

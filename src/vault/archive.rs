@@ -20,21 +20,21 @@ use crate::{
 /// A row as it was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRow {
-    /// The chain.
+    /// The number of the row's chain.
     pub chain: u32,
-    /// Its number.
+    /// The row's number in its chain.
     pub seq: u64,
     /// The time under which it was stored, in microseconds.
     pub at: i64,
     /// The stored bytes.
     pub body: Vec<u8>,
-    /// Its MAC.
+    /// The row's MAC.
     pub mac: [u8; 32],
 }
 
-/// What is written to an archive, in order.
+/// An entry of an archive, in the order of writing.
 pub enum Archived<'a> {
-    /// Rows follow that continue a chain from here.
+    /// The following rows continue a chain from this head.
     From(ChainHead),
     /// A row, readable and as stored.
     Row(Box<AuditRow>, &'a StoredRow),
@@ -87,7 +87,7 @@ impl ArchiveCheck<'_> {
             }
             Some(end) if head.seq > end.seq => Err(Finding::Gap(head.seq.saturating_add(1))),
             Some(end) if head.seq == end.seq && head != end => Err(Finding::Changed(head.seq)),
-            // A pruning that was interrupted is done, and archived, once more.
+            // A pruning that was interrupted is repeated, and archives its rows again.
             Some(_) => Ok(()),
         }
     }
@@ -113,7 +113,7 @@ impl ArchiveCheck<'_> {
         Ok(())
     }
 
-    /// How many rows were sound so far.
+    /// The number of sound rows so far.
     pub const fn rows(&self) -> u64 {
         self.rows
     }

@@ -30,12 +30,13 @@ pub(super) enum Format {
 /// The bytes of a head: its chain, its number and its MAC.
 const HEAD_BYTES: usize = 4 + 8 + 32;
 
-/// What a fence says beside its entry.
+/// The parts of a fence's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fence<'a> {
-    /// The number of the first row that it stands for. The last one is its own.
+    /// The number of the first row that the fence stands for. The last one has the fence's own number.
     pub(super) from: u64,
-    /// The MAC over the fence. The MAC of its row is that of the last row that it stands for, which the next row's covers.
+    /// The MAC over the fence. The MAC of its row is that of the last row that it stands for, which the next row's MAC
+    /// covers.
     pub(super) seal: [u8; 32],
     /// The bytes of its entry.
     pub(super) entry: &'a [u8],
@@ -46,7 +47,7 @@ pub(super) fn encode_fence(from: u64, seal: &[u8; 32], entry: &[u8]) -> Vec<u8> 
     [&[Format::Fence as u8], &from.to_be_bytes()[..], seal, entry].concat()
 }
 
-/// The fence that a row is, if it is one. Nothing of it is authenticated yet.
+/// The fence in the body of a row, if the row is one. No part of it is authenticated yet.
 pub(super) fn fence_of(body: &[u8]) -> Option<Fence<'_>> {
     let rest = body.strip_prefix(&[Format::Fence as u8])?;
     let (from, rest) = rest.split_first_chunk::<8>()?;
@@ -160,8 +161,8 @@ fn under_mac(entry: &AuditEntry, name: &[u8], chain: Option<u32>, seq: u64) -> V
     out
 }
 
-/// Passes on the bytes of every field, in this order for ever: that of the MAC and of the stored row. Only a knot and a
-/// traced row have a last one.
+/// Passes on the bytes of every field, in an order that never changes: that of the MAC and of the stored row. Only a
+/// knot and a traced row have one more field at the end.
 fn fields(entry: &AuditEntry, mut field: impl FnMut(&[u8])) {
     let AuditEntry {
         at,
@@ -203,7 +204,7 @@ fn fields(entry: &AuditEntry, mut field: impl FnMut(&[u8])) {
     }
 }
 
-/// A field that was never written like this.
+/// A field with bytes that this program never writes.
 struct Unread;
 
 /// Reads a field that may be empty.
@@ -478,7 +479,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic_and_what_is_read_has_one_form(bytes: Vec<u8>) {
             match decode(&bytes) {
-                // Only its entry is read back.
+                // Of a fence, only the entry is read back.
                 Some((Format::Fence, entry)) => {
                     prop_assert_eq!(fence_of(&bytes).map(|fence| fence.entry.to_vec()), Some(encode(Format::Two, &entry)));
                 }

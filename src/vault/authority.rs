@@ -1,6 +1,6 @@
-//! The certificate authority of an account's guard. What is in it is the guard's to know.
+//! The certificate authority of an account's guard. Only the guard reads its bytes.
 //!
-//! Like what is sealed for a session, it depends on no data key, so a rotation needs not look at it.
+//! Like the sealed data of a session, it depends on no data key, so a rotation need not touch it.
 
 use zeroize::Zeroizing;
 

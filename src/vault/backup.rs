@@ -22,16 +22,17 @@ use crate::{
 pub struct BackedUp {
     /// Its size in bytes.
     pub bytes: u64,
-    /// Secrets in it, deleted ones that can be restored among them.
+    /// The number of secrets in it, including deleted ones that can be restored.
     pub secrets: u64,
-    /// Rows of the audit log in it.
+    /// The number of rows of the audit log in it.
     pub audit_rows: u64,
-    /// What is wrong with the vault and so with its copy, in words without contents.
+    /// The problems of the vault, and so of its copy, in words without contents.
     pub problems: Vec<String>,
 }
 
 impl Vault {
-    /// Writes a backup to a new file, encrypted once more to these recipients if there are any. It has everything that was acknowledged before the call. The vault's key is not in it.
+    /// Writes a backup to a new file, encrypted once more to these recipients if there are any. It contains everything
+    /// that was acknowledged before the call, but not the vault's key.
     ///
     /// # Errors
     /// [`OpenError`]: the vault can't be copied, its key does not open the copy, or the file can't be written. There is no new
@@ -65,7 +66,7 @@ impl Vault {
         if store::folder_of(place).is_some() {
             return Ok(store::snapshot(place).await?);
         }
-        // Nobody is kept from writing: the server shows this as it was at the first look.
+        // Other processes may go on writing: the server shows this connection the vault as it was at the first query.
         let still = over_own_copy(self, place.clone(), store::still(place).await?).await?;
         let mut into = store::scratch(place).await?;
         let copied = copy(&still, &mut into, &Travel::default()).await;

@@ -1,9 +1,10 @@
-//! When a batch leaves. On a server a commit takes long beside what its callers do before they commit again. So while one is on
-//! its way others queue; if these leave as soon as it has landed, two groups of callers take turns, and each waits for both
-//! commits. The same happens if the first who comes back leaves alone. Together they wait for one commit. So a batch waits for
-//! those who have just landed, for a moment, as long as they come.
+//! Decides when a batch is committed. On a server a commit takes long beside what its callers do before they commit
+//! again. So while one commit is on its way, other changes queue; if these are committed as soon as it has landed, two
+//! groups of callers take turns, and each waits for both commits. The same happens if the first caller that comes back
+//! commits alone. Together they wait for one commit. So a batch briefly waits for the callers of the commit that has
+//! just landed, as long as they come.
 //!
-//! Many do better in turns: while one half's commit is on its way, the other half reads and decides.
+//! Many callers do better in turns: while the commit of one half is on its way, the other half reads and decides.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,37 +13,38 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 
-/// The longest wait, if the last commit took no less. (The runtime's timers count whole milliseconds.)
+/// The longest wait; a wait is never longer than the last commit. (The runtime's timers count whole milliseconds.)
 const LONGEST: Duration = Duration::from_millis(2);
-/// The most who wait together.
+/// The most callers that wait together.
 const MOST: usize = 16;
-/// Batches that leave at once after a wait for which too few came.
+/// The number of batches that are committed at once after a wait in which too few callers came.
 const ALONE: u32 = 8;
 
-/// Who is waited for.
+/// The wait of a batch for the callers of the last commit.
 #[derive(Default)]
 pub(super) struct BatchDelay(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// How many are to be in the queue, and who waits for that.
+    /// The length of the queue that is waited for, and the channel that ends the wait.
     wanted: Option<(usize, oneshot::Sender<()>)>,
-    /// Batches that leave at once.
+    /// The number of batches that are still committed at once.
     alone: u32,
 }
 
 impl BatchDelay {
-    /// Tells that so many are in the queue now.
+    /// Reports the current length of the queue.
     pub(super) fn queued(&self, count: usize) {
         let mut state = self.lock();
         if let Some((_, waiting)) = state.wanted.take_if(|(wanted, _)| count >= *wanted) {
-            // Who does not wait any more needs no word.
+            // The receiver may have stopped waiting.
             let _ = waiting.send(());
         }
     }
 
-    /// Waits until the callers of a commit that took so long are in the queue again, beside those who are in it, or for a
-    /// moment. `queued` says how many are in it. One who is alone is not waited for.
+    /// Waits until the `landed` callers of a commit are in the queue again, beside those that are in it; no longer than
+    /// the commit `took`, and no longer than [`LONGEST`]. `queued` returns the length of the queue. A single caller is
+    /// not waited for.
     pub(super) async fn wait(&self, landed: usize, took: Duration, queued: impl Fn() -> usize) {
         let before = queued();
         let all = before.saturating_add(landed);

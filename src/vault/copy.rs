@@ -18,7 +18,7 @@ use crate::{
     store::{self, AuditPut, AuditQuery, AuditTerms, Filling, Kind, List, StoreError},
 };
 
-/// How far a copy is.
+/// The progress of a copy.
 #[derive(Debug, Default)]
 pub struct Travel {
     stage: AtomicU8,
@@ -26,12 +26,12 @@ pub struct Travel {
     of: AtomicUsize,
 }
 
-/// What is being done.
+/// The stage of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// So many records and rows of so many are copied.
+    /// The numbers of records and rows: those that are copied, and all of them.
     Copying(usize, usize),
-    /// What arrived is examined.
+    /// The copy is examined.
     Checking,
     /// The old place is given up: this can't be interrupted any more.
     Ending,
@@ -41,7 +41,7 @@ const CHECKING: u8 = 1;
 const ENDING: u8 = 2;
 
 impl Travel {
-    /// What is being done now.
+    /// The current stage.
     pub fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Relaxed) {
             CHECKING => Stage::Checking,
@@ -59,18 +59,18 @@ impl Travel {
     }
 }
 
-/// What was copied.
+/// The numbers of what was copied, and where it ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Cargo {
     records: BTreeMap<Kind, u64>,
     /// Rows of the audit log.
     pub(super) rows: u64,
-    /// Where the chains ended.
+    /// The heads of the chains, read before the rows were copied.
     heads: Vec<ChainHead>,
 }
 
 impl Cargo {
-    /// What a vault holds.
+    /// The numbers of a vault's records and rows.
     pub(super) async fn of(vault: &Vault) -> Result<Self, StoreError> {
         let mut records = BTreeMap::new();
         for kind in Kind::ALL {
@@ -88,7 +88,7 @@ impl Cargo {
     }
 }
 
-/// How much there is to copy.
+/// The numbers of records and of rows to copy.
 pub(super) async fn size_of(vault: &Vault) -> Result<(u64, u64), StoreError> {
     let mut records = 0;
     for kind in Kind::ALL {
@@ -105,8 +105,8 @@ pub(super) async fn size_of(vault: &Vault) -> Result<(u64, u64), StoreError> {
     Ok((records, rows))
 }
 
-/// Copies everything. Nobody may write to the vault meanwhile. What is damaged is copied as it is, and an examination of the copy
-/// finds it.
+/// Copies everything. No process may write to the vault meanwhile. Damaged records and rows are copied as they are, and
+/// an examination of the copy finds them.
 pub(super) async fn copy(from: &Vault, into: &mut Filling, travel: &Travel) -> Result<Cargo, store::OpenError> {
     let (records, rows) = size_of(from).await?;
     travel.of.store(usize::try_from(records.saturating_add(rows)).unwrap_or(usize::MAX), Ordering::Relaxed);
@@ -114,7 +114,7 @@ pub(super) async fn copy(from: &Vault, into: &mut Filling, travel: &Travel) -> R
     Ok(Cargo { heads, ..copy_as_it_is(from, into, travel).await? })
 }
 
-/// The same without asking where it ends, which a damaged one may not know.
+/// Like [`copy()`], without reading where the chains end, which a damaged vault may not know.
 pub(super) async fn copy_as_it_is(
     from: &Vault,
     into: &mut Filling,
@@ -182,7 +182,7 @@ async fn copy_rows(
     }
 }
 
-/// Copies everything to a place, and examines what arrived there with the source of a request.
+/// Copies everything to a place, and examines the copy, which the source of a request opens.
 ///
 /// # Errors
 /// [`OpenError`]: the place can't be written, or the vault is damaged.
@@ -206,8 +206,8 @@ pub(super) async fn transfer(
     Ok(cargo)
 }
 
-/// Checks what arrived: every MAC, every seal, every index entry, the chains up to where they ended, and the numbers. Returns
-/// the first thing that is wrong.
+/// Checks a copy: every MAC, every seal, every index entry, the chains up to where they ended, and the numbers of
+/// records and rows. Returns the first flaw.
 async fn flaw_of(copy: &Vault, cargo: &Cargo) -> Result<Option<String>, StoreError> {
     if let Some(problem) = copy.examine().await?.problems.into_iter().next() {
         return Ok(Some(problem));

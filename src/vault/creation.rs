@@ -27,7 +27,7 @@ use crate::{
 pub(super) async fn create(request: &VaultRequest, absent: Absent, random: &SharedRandom) -> Result<(), OpenError> {
     let vault = VaultId::new(random.random_id()?);
     let created = create_as(vault, request, absent, random).await;
-    // Whether a server has it may not be known.
+    // It may be unknown whether a server has the vault.
     let is_unknown = matches!(&created, Err(OpenError::Store(store::OpenError::Store(StoreError::Unknown(_)))));
     if created.is_err() && !is_unknown {
         // An error after the vault got its name does not undo it.

@@ -39,11 +39,11 @@ pub struct Draft<'v> {
     change: Change,
     entries: Vec<AuditEntry>,
     durable: Durable,
-    /// Whether its commit may take as long as other processes are faster.
+    /// Whether the commit may go on as long as other processes are faster.
     patient: bool,
     /// Whether it holds a new seal, which depends on the header.
     seals: bool,
-    /// Why it can't be committed.
+    /// The error that keeps the draft from being committed.
     failed: Option<StoreError>,
 }
 
@@ -53,8 +53,8 @@ impl Vault {
         self.silent_draft().entry(entry)
     }
 
-    /// Begins a change without an audit row, for what neither reveals nor authorises anything, such as the time of a
-    /// key's last use.
+    /// Begins a change without an audit row, for a change that neither reveals nor authorises anything, such as that of
+    /// the time of a key's last use.
     pub fn silent_draft(&self) -> Draft<'_> {
         Draft {
             vault: self,
@@ -96,13 +96,14 @@ impl<'v> Draft<'v> {
         self
     }
 
-    /// Has its commit go on for a minute beside processes that write all the time: for what a person began and can't hurry.
+    /// Lets the commit go on for a minute beside processes that write all the time: for an operation that a person
+    /// began and can't hurry.
     pub const fn patient(mut self) -> Self {
         self.patient = true;
         self
     }
 
-    /// Replaced and removed data will be removed from the files, too.
+    /// Requests that replaced and removed data is removed from the files, too.
     pub const fn scrub(mut self) -> Self {
         self.change.scrub = true;
         self
@@ -278,8 +279,8 @@ impl<'v> Draft<'v> {
         Ok(outcome)
     }
 
-    /// Requires that the header is the one whose keys seal what is put into the draft from here on: a rotation elsewhere
-    /// may have ended the key. The version is taken before anything is sealed.
+    /// Requires that the header is the one whose keys seal the records that are put into the draft from here on: a
+    /// rotation elsewhere may have ended the key. The version is taken before anything is sealed.
     pub(super) fn expect_keys(mut self) -> Self {
         if !std::mem::replace(&mut self.seals, true) {
             let version = self.vault.keyring().version();

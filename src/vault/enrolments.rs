@@ -14,7 +14,7 @@ use crate::{
     store::{Kind, List, StoreError},
 };
 
-/// What is derived from an enrolment's id by the vault's key. The store holds none of it.
+/// A value that is derived from an enrolment's id with the vault's key. The store holds none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Derived {
     /// The secret half of the link's token.
@@ -23,15 +23,16 @@ pub enum Derived {
     Words,
     /// The phrase that a terminal shows to its person.
     Phrase,
-    /// What a page gives a person who proved who they are, to be sent back with each form.
+    /// The ticket that a page gives to a person who proved their identity, to be sent back with each form.
     Ticket,
-    /// What an identity provider sends back with its answer, so that only the browser that asked takes it.
+    /// The value that an identity provider sends back with its answer, so that only the browser that made the request
+    /// takes it.
     SignInState,
-    /// What an identity provider writes into the token of a sign-in.
+    /// The nonce that an identity provider writes into the token of a sign-in.
     SignInNonce,
-    /// The secret half of what an MCP client sends back when it calls again.
+    /// The secret half of the state that an MCP client sends back when it calls again.
     RequestState,
-    /// What redeems the code of a sign-in, and nobody but this server has (PKCE).
+    /// The verifier that redeems the code of a sign-in, and that only this server has (PKCE).
     SignInVerifier,
 }
 
@@ -96,12 +97,12 @@ impl Vault {
         self.one(seat.as_bytes().as_slice()).await
     }
 
-    /// Something derived from an enrolment's id, of which nobody without the vault's key can know anything.
+    /// A value that is derived from an enrolment's id. Nothing can be known of it without the vault's key.
     pub fn derived(&self, what: Derived, id: EnrolmentId) -> Mac {
         self.fingerprint(what.purpose(), &[id.as_bytes()])
     }
 
-    /// The same for one of several sign-ins for an enrolment, or for one PIN, by its random bytes.
+    /// Like [`Self::derived`], for one of several sign-ins for an enrolment, or for one PIN, by its random bytes.
     pub fn derived_for(&self, what: Derived, id: EnrolmentId, of: &[u8; 16]) -> Mac {
         self.fingerprint(what.purpose(), &[id.as_bytes(), of])
     }

@@ -1,4 +1,4 @@
-//! Erases what was deleted long enough ago, by a clock that can be trusted.
+//! Erases secrets that were deleted long enough ago, and outdated records, by a clock that can be trusted.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const SETTLED: Duration = Duration::from_hours(1);
 /// Secrets erased in one commit.
 const ERASED_AT_ONCE: usize = 100;
 
-/// The outcome of the audit row that says that erasing was held back.
+/// The outcome of the audit row for erasing that was held back.
 const HELD_BACK: Ended = Ended::Unavailable;
 
 /// The result of erasing.
@@ -46,8 +46,8 @@ impl Vault {
     }
 
     /// Erases every secret that was deleted before a time, with an audit row for each like `entry`, and outdated
-    /// counts, registrations and enrolments. Damaged secrets stay: otherwise an attacker who can write the store could have any secret
-    /// erased.
+    /// counts, registrations, enrolments, tokens and sessions. Damaged secrets stay: otherwise an attacker who can
+    /// write the store could have any secret erased.
     ///
     /// Nothing is erased while the clock can't be trusted. Then an audit row holds the number of due secrets. An hour
     /// later that row proves what the clock showed, even in a vault where nothing else happens.
@@ -117,7 +117,7 @@ impl Vault {
         Ok(last.filter(|last| last.outcome == HELD_BACK && last.at <= entry.at).map(|last| last.at))
     }
 
-    /// Removes outdated counts, registrations, enrolments and tokens.
+    /// Removes outdated counts, registrations, enrolments and tokens, and ends idle sessions.
     async fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
         let hours = Duration::from_secs(MINUTES_COUNTED.unsigned_abs() * 120);
         let day = Duration::from_secs(IDEMPOTENCY_SECONDS.unsigned_abs());
@@ -127,7 +127,8 @@ impl Vault {
         for (kind, age) in outdated {
             self.remove_before(kind, now.minus(age)).await?;
         }
-        // Those of a vault on a server end sooner. In a file they are what a copy of such a vault has brought along.
+        // Sessions of a vault on a server end sooner. A file holds only those that a copy of such a vault has brought
+        // along.
         self.end_idle_sessions(now.minus(day), now.minus(day)).await
     }
 
@@ -137,7 +138,7 @@ impl Vault {
         while let Some(old) = self.next_chunk(&mut list).await? {
             let old: Vec<_> = old.into_iter().map(|record| Versioned { value: (), record }).collect();
             for batch in old.chunks(ERASED_AT_ONCE) {
-                // Stale: one of them counts again. The others are removed next time.
+                // Stale: one of the records is in use again. The others are removed next time.
                 self.removal(batch).commit().await?;
             }
         }

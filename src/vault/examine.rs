@@ -30,9 +30,9 @@ const PROBLEMS_MAX: usize = 1000;
 /// The result of an examination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Examined {
-    /// What is wrong, in words without contents; empty: sound.
+    /// The problems, in words without contents; empty: the vault is sound.
     pub problems: Vec<String>,
-    /// The number of secrets whose seals were opened.
+    /// The number of secrets that were examined.
     pub secrets: u64,
 }
 
@@ -84,7 +84,7 @@ impl Vault {
         Ok(examined)
     }
 
-    /// Whether an account is among those that are known, or was added since; then it is one of them.
+    /// Whether an account is in `known`, or was added since; then it is put into `known`.
     async fn is_there(&self, account: AccountId, known: &mut BTreeSet<AccountId>) -> Result<bool, StoreError> {
         if known.contains(&account) {
             return Ok(true);
@@ -104,7 +104,7 @@ impl Vault {
         let has_new_keys = self.meets_keys_after(known).await?;
         match now {
             Some(now) if has_new_keys || now.version != record.version => self.examine_record(&now).await,
-            // It was erased meanwhile, and what belongs to it.
+            // It was erased meanwhile, together with the records that belong to it.
             None if sound(self.keyring(), record).is_ok() => Ok(()),
             _ => Err(cause),
         }
@@ -113,7 +113,7 @@ impl Vault {
     async fn examine_record(&self, record: &Record) -> Result<(), StoreError> {
         let finders = sound(self.keyring(), record)?;
         match record.key.kind {
-            // One that is older than what this process knows was put back.
+            // This fails for a header that is older than the one that this process knows: it was put back.
             Kind::Header => self.header().await.map(|_| ()),
             Kind::Account | Kind::Seat => self.found(record, finders).await,
             Kind::Secret => {
@@ -186,7 +186,8 @@ impl Vault {
     }
 }
 
-/// The index entries of a record whose MAC is right, whose seal opens, and that is one that this program writes.
+/// The index entries of a record whose MAC is right, whose seal opens, and whose contents this program could have
+/// written.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] if it is not sound.

@@ -87,7 +87,7 @@ impl Vault {
         if hidden.is_empty() {
             return Ok(None);
         }
-        // Rows that were pruned meanwhile are found by nothing.
+        // No query finds rows that were pruned meanwhile.
         let base = base_of(self.store(), self.keyring(), first.chain).await?;
         Ok(hidden.into_iter().find(|seq| *seq > base.seq))
     }

@@ -10,17 +10,17 @@ pub(super) struct Job {
     pub(super) change: Change,
     pub(super) entries: Vec<AuditEntry>,
     pub(super) durable: Durable,
-    /// Whether it may take as long as other processes are faster. It is committed by itself.
+    /// Whether the commit may go on as long as other processes are faster. Such a job is committed by itself.
     pub(super) patient: bool,
 }
 
 impl Job {
-    /// Whether it changes nothing, so that the store neither commits nor syncs for it.
+    /// Whether the job changes nothing, so that the store neither commits nor syncs for it.
     pub(super) fn is_nothing(&self) -> bool {
         self.entries.is_empty() && self.change == Change::default()
     }
 
-    /// Whether it only gives codes; the state file follows those once a second.
+    /// Whether all its rows are about codes; the state file follows such jobs once a second.
     pub(super) fn is_code(&self) -> bool {
         let code = |entry: &AuditEntry| {
             matches!(

@@ -30,7 +30,7 @@ impl Key {
     }
 
     pub(super) fn from_slice(bytes: &[u8]) -> Option<Self> {
-        // Copied into what is wiped, and nowhere else.
+        // The bytes are copied into a value that is wiped, and nowhere else.
         let mut key = Self([0; 32]);
         (bytes.len() == key.0.len()).then(|| {
             key.0.copy_from_slice(bytes);
@@ -38,7 +38,7 @@ impl Key {
         })
     }
 
-    /// Only for wrapping.
+    /// The bytes of the key, only for wrapping.
     pub(super) const fn expose(&self) -> &[u8; 32] {
         &self.0
     }

@@ -43,7 +43,7 @@ use crate::{
 pub struct Keyring {
     vault: VaultId,
     macs: Arc<Macs>,
-    /// What a header changes, with the header's version. A rotation elsewhere replaces it.
+    /// The keys of the current header, with its version. A rotation elsewhere replaces them.
     opened: RwLock<Opened>,
     /// Whether the system keeps the keys out of swap.
     locked: AtomicBool,
@@ -56,7 +56,7 @@ struct Macs {
     records: MacKey,
 }
 
-/// What the root key opens in a header.
+/// The keys that the root key opens in a header.
 struct Opened {
     /// The version of the header's record.
     version: u64,
@@ -177,7 +177,7 @@ impl Keyring {
         if root.epoch == header.root_epoch { Ok(root) } else { Err(UnlockError::WrongKey) }
     }
 
-    /// The root key that is held.
+    /// A copy of the root key.
     pub(super) fn root(&self) -> Root {
         self.opened().root.copy()
     }
@@ -187,13 +187,13 @@ impl Keyring {
         self.opened().version
     }
 
-    /// Whether a seal's epoch is known. One that is damaged counts as known: opening it says what is wrong.
+    /// Whether a seal's epoch is known. A damaged seal counts as known: opening it returns the error.
     pub(super) fn knows(&self, sealed: &[u8]) -> bool {
         let opened = self.opened();
         seal::epoch_of(sealed).map_or(true, |epoch| opened.key_of(epoch).is_some())
     }
 
-    /// Whether a seal is of another epoch than new ones.
+    /// Whether a seal is of another epoch than new seals.
     pub(super) fn is_outdated(&self, sealed: &[u8]) -> bool {
         seal::epoch_of(sealed) != Ok(self.opened().active_epoch)
     }
@@ -301,7 +301,7 @@ impl Keyring {
         self.macs.records.mac(&all)
     }
 
-    /// A keyed hash under which something is indexed without storing it in clear.
+    /// A keyed hash under which a value is indexed without being stored in clear.
     pub(super) fn find_mac(&self, fields: &[&[u8]]) -> Mac {
         self.macs.pepper.mac(fields)
     }
@@ -352,7 +352,7 @@ pub(super) mod tests {
     };
     use crate::vault::root::WrappedEpoch;
 
-    /// Counts instead of throwing dice: 0, 1, 2 … 255, 0 …
+    /// Fills with counted instead of random bytes: 0, 1, 2 … 255, 0 …
     struct Counting(AtomicU8);
 
     impl Random for Counting {
@@ -711,7 +711,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Something done to a header by somebody without its key.
+    /// A change of a header that is made without its key.
     type Change = fn(&mut Header);
 
     /// Every way to flip one bit of some bytes, and every way to cut them short or add a byte.

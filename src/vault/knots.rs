@@ -1,7 +1,7 @@
-//! Knots: rows that bind the chains of an audit log. Each says where the other chains had ended a while before.
+//! Knots: rows that bind the chains of an audit log. Each names the heads that the other chains had a while before.
 //!
-//! Somebody who can write the database but has no key can put back an older end of one chain, with the head that was right
-//! then. The knots of the other chains still name the rows that are gone.
+//! An attacker who can write the database but has no key can put back an older end of one chain, with the head that was
+//! right then. The knots of the other chains still name the rows that are gone.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,22 +18,22 @@ use crate::{
 
 /// The most heads in a knot, so that its row stays short. No cluster has as many nodes.
 const HEADS_MAX: usize = 128;
-/// Rows that are read at once to find out whether a chain has news.
+/// The number of rows that are read at once to find out whether a chain has news.
 const LOOK: u32 = 16;
 
-/// What a process has seen of the chains of others.
+/// The heads of other chains that a process has seen, and those that its knots name.
 #[derive(Debug, Default)]
 pub struct Ties {
-    /// The heads at its last look.
+    /// The heads that the last call of [`Vault::tie`] saw.
     seen: Vec<ChainHead>,
     /// The last row of each chain that a knot of this process names.
     tied: BTreeMap<u32, u64>,
 }
 
 impl Vault {
-    /// Writes a knot if other chains have news, and looks where they end now, for the next one. A knot names what was seen
-    /// at the look before, and only if it is still there: a server that lost the primary may show rows for a moment that
-    /// its successor does not have. Returns the heads that are gone.
+    /// Writes a knot if other chains have news, and reads where they end now, for the next knot. A knot names heads
+    /// that the call before saw, and only those that still exist: a server that lost the primary may briefly show rows
+    /// that its successor does not have. Returns the heads that are gone.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -67,8 +67,8 @@ impl Vault {
     }
 }
 
-/// Whether a chain has another row than knots after the place that was tied, up to its head. Knots alone are no news, or
-/// nodes without calls would go on answering each other's.
+/// Whether a chain has a row other than knots after the row that was tied, up to its head. Knots alone are no news, or
+/// nodes without calls would go on answering each other's knots.
 async fn has_news(store: &dyn Store, tied: Option<&u64>, head: &ChainHead) -> Result<bool, StoreError> {
     let chain = head.chain;
     let mut query = AuditQuery { chain: Some(chain), limit: LOOK, ..AuditQuery::default() };
@@ -89,13 +89,13 @@ fn heads_in(record: &AuditRecord) -> Vec<ChainHead> {
     audit_row::decode(&record.body).map(|(_, entry)| entry.heads).unwrap_or_default()
 }
 
-/// What the knots of other chains say of a chain, read along with its rows.
+/// The heads of a chain that the knots of other chains name, read along with the chain's rows.
 pub(super) struct Witnesses {
     chain: u32,
     others: Vec<Witness>,
 }
 
-/// What the knots of one chain say of another.
+/// The heads of a chain that the knots of one other chain name.
 struct Witness {
     /// The next rows to read; `None`: all were read.
     query: Option<AuditQuery>,
@@ -115,7 +115,7 @@ impl Witnesses {
         Self { chain, others: others.collect() }
     }
 
-    /// Whether what the knots say of this row is right, or they say nothing of it. Counts what they say.
+    /// Whether the knots that name this row name its MAC; true if none names it. Counts these knots.
     pub(super) async fn agree(
         &mut self,
         store: &dyn Store,
@@ -125,7 +125,7 @@ impl Witnesses {
         for other in &mut self.others {
             while let Some(head) = other.next(store, self.chain).await?.filter(|head| head.seq <= at.seq) {
                 other.heads.pop_front();
-                // A lower one was pruned, or stands behind a fence.
+                // The row of a lower head was pruned, or stands behind a fence.
                 if head.seq == at.seq {
                     *knots += 1;
                     let same: bool = head.mac.ct_eq(&at.mac).into();
@@ -293,7 +293,7 @@ mod tests {
                 other.write(&vault, &entry(Action::CodeGet)).await;
             }
             let head = ChainHead { chain: 1, seq, mac: mac.unwrap_or(other.0.tail.mac) };
-            // Neither of them hides what the later one says.
+            // Neither of these knots hides the head that the later one names.
             let early = ChainHead { chain: 1, seq: 0, mac: [9; 32] };
             let own = ChainHead { chain: 0, seq: 99, mac: [9; 32] };
             for head in [early, own, head] {
@@ -324,7 +324,7 @@ mod tests {
             .write(&vault, &AuditEntry { at: NOW.plus(std::time::Duration::from_secs(9)), ..entry(Action::CodeGet) })
             .await;
         let before = NOW.plus(std::time::Duration::from_secs(5));
-        // The rows of the vault's making, and one of the other chain.
+        // The rows of the vault's creation, and one of the other chain.
         assert!(vault.prune(before, &entry(Action::AuditPrune), None).await.unwrap() > 1);
         let report = vault.verify(&[]).await.unwrap();
         assert_eq!((report.finding, report.knots), (None, 0));

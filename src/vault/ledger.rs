@@ -38,7 +38,7 @@ pub struct AuditAsk {
     pub from: Option<AuditCursor>,
     /// The most rows to return.
     pub limit: u32,
-    /// In reverse order, newest first.
+    /// Whether to return the rows in reverse order, newest first.
     pub newest: bool,
 }
 
@@ -144,7 +144,7 @@ pub(super) fn first_of(record: &AuditRecord) -> u64 {
     audit_row::fence_of(&record.body).map_or(record.seq, |fence| fence.from)
 }
 
-/// Whether a row says of itself that it is a fence.
+/// Whether a row has the form of a fence, which is not authenticated yet.
 pub(super) fn is_fence(record: &AuditRecord) -> bool {
     audit_row::fence_of(&record.body).is_some()
 }
@@ -224,7 +224,7 @@ pub(super) async fn is_kept(store: &dyn Store, keyring: &Keyring, head: &ChainHe
     Ok(base.seq > head.seq || base == *head)
 }
 
-/// Whether a fence was put up with the vault's key.
+/// Whether a fence was made with the vault's key.
 async fn is_authentic(store: &dyn Store, keyring: &Keyring, record: &AuditRecord) -> Result<bool, StoreError> {
     let before = first_of(record).saturating_sub(1);
     let mut end = match row_from(store, record.chain, before).await? {
@@ -247,8 +247,8 @@ impl Vault {
             (Some(secret), None) => Some(vec![secret]),
             (Some(secret), Some(granted)) => Some(granted.iter().copied().filter(|id| *id == secret).collect()),
         };
-        // Rows at or below a base were pruned; whatever is stored there was not written by this vault, so it is not
-        // read.
+        // Rows at or below a base were pruned; rows that are stored there were not written by this vault, so they are
+        // not read.
         let bases = self.bases().await?;
         let from = ask.from.as_ref().map(|cursor| Cursor(cursor.0.clone()));
         let (after, before) = if ask.newest { (None, from) } else { (from, None) };
@@ -304,7 +304,7 @@ impl Vault {
     }
 }
 
-/// The place, moved up to the base in every chain where it is lower.
+/// The cursor `place`, moved up to the base of every chain in which it is lower.
 fn above(mut place: Cursor, bases: &[ChainHead]) -> Cursor {
     for base in bases {
         match place.0.iter_mut().find(|(chain, _)| *chain == base.chain) {
@@ -322,7 +322,7 @@ pub(super) fn read(record: AuditRecord) -> Result<AuditRow, StoreError> {
     Ok(AuditRow { chain, seq, entry, mac })
 }
 
-/// A row's index entries are not under its MAC, so check the row itself.
+/// Whether a row matches a filter. Its index entries are not under its MAC, so the row itself is checked.
 fn matches(filter: &AuditFilter, entry: &AuditEntry) -> bool {
     let granted = |granted: &Vec<SecretId>| entry.secret.is_some_and(|secret| granted.contains(&secret));
     let key = |key: KeyId| entry.key == Some(key) || entry.actor.key() == Some(key);
@@ -422,7 +422,7 @@ mod tests {
         for (before, entered, times) in [
             (end_after(&first), 30, [(29, false), (30, true), (31, false)]),
             (end_after(&first), 10, [(10, false), (20, true), (21, false)]),
-            // A base does not say its row's time.
+            // A base does not record its row's time.
             (base, 30, [(29, false), (30, true), (31, true)]),
             (beginning, 30, [(29, false), (30, true), (31, false)]),
         ] {

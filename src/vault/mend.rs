@@ -1,5 +1,5 @@
-//! Mends the records of a vault that is built anew: takes from a backup what is damaged or lost, and makes or removes what
-//! can be done without.
+//! Mends the records of a vault that is built anew: restores damaged and lost records from a backup, and makes anew or
+//! removes those that the vault can do without.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ use crate::{
     vault::{AuditAsk, examine::sound},
 };
 
-/// Records without which everything goes on, and what is lost with them.
+/// The kinds of records that the vault can do without, each with the effect of removing one, for the report.
 const SPARE: [(Kind, &str); 9] = [
     (Kind::Count, "removed: codes of the last hour are counted from 0"),
     (Kind::KeyUse, "removed: the key counts as unused"),
@@ -40,7 +40,7 @@ const SPARE: [(Kind, &str); 9] = [
 /// A backup that damaged records are taken from.
 pub(super) struct Backup {
     pub(super) vault: Vault,
-    /// The last row of its audit log.
+    /// The number of the last row of its audit log.
     end: u64,
 }
 
@@ -65,18 +65,18 @@ pub(super) struct Mending<'a> {
     pub(super) vault: &'a Vault,
     salvage: &'a Salvage,
     source: Option<&'a Backup>,
-    /// Records that are there and not sound.
+    /// Records that exist but are not sound.
     unsound: BTreeSet<RecordKey>,
     pub(super) now: Timestamp,
     pub(super) done: Vec<Mended>,
 }
 
-/// A version that no process has read: a decision on what a record was before must not fit what it is now.
+/// A version that no process has read: a decision on a record's former contents must not apply to its new ones.
 pub(super) fn unread_version(now: Timestamp) -> u64 {
     now.micros().max(1).cast_unsigned()
 }
 
-/// What the audit log says last of a secret's, seat's or key's life.
+/// The last action in the life of a secret, seat or key, according to the audit log, and its time.
 pub(super) type LastWord = Option<(Action, Timestamp)>;
 
 impl<'a> Mending<'a> {
@@ -90,7 +90,7 @@ impl<'a> Mending<'a> {
         Self { vault, salvage, source, unsound: unsound.into_iter().collect(), now, done: Vec::new() }
     }
 
-    /// Mends everything that can be. What can't is left as it is, for the examination to find.
+    /// Mends every record that can be mended. The others are left as they are, and the examination finds them.
     pub(super) async fn everything(&mut self) -> Result<(), StoreError> {
         for (kind, how) in SPARE {
             let keys: Vec<_> = self.unsound.iter().filter(|key| key.kind == kind).cloned().collect();
@@ -144,7 +144,7 @@ impl<'a> Mending<'a> {
         Ok(())
     }
 
-    /// Whether an account is damaged, or something belongs to it.
+    /// Whether an account is damaged, or has secrets, seats or keys.
     async fn is_needed(&self, account: AccountId) -> Result<bool, StoreError> {
         for kind in [Kind::Secret, Kind::Seat, Kind::ApiKey] {
             if self.vault.store().count(&List { life: None, ..List::of(kind, Some(account), 0) }).await? > 0 {
@@ -206,8 +206,8 @@ impl<'a> Mending<'a> {
         Ok(())
     }
 
-    /// Removes damaged records whose ids nothing was ever done with, such as one whose id is what was damaged. If a part of
-    /// the audit log is gone, that can't be known.
+    /// Removes damaged records whose ids the audit log never names, such as a record whose id was damaged. If a part of
+    /// the audit log is gone, that can't be known, and nothing is removed.
     async fn strangers(&mut self) -> Result<(), StoreError> {
         let fences = AuditFilter { action: Some(Action::AuditFence), ..AuditFilter::default() };
         let base = base_of(self.vault.store(), self.vault.keyring(), 0).await?;
@@ -315,9 +315,9 @@ impl<'a> Mending<'a> {
         Ok(())
     }
 
-    /// Whether something of the backup was lost rather than removed since: it is damaged, or the audit log goes back to the
-    /// backup and says nothing of a removal. Rows that are fenced off may have said it; then it is restored all the same,
-    /// because to lose a secret is worse than to have one again, and the report names it.
+    /// Whether a record of the backup was lost rather than removed since: it is damaged, or the audit log goes back to
+    /// the backup, so that a removal would be in it. A removal may be in rows that are fenced off; then the record is
+    /// restored all the same, because to lose a secret is worse than to have one again, and the report names it.
     pub(super) async fn is_lost(&self, source: &Backup, key: &RecordKey) -> Result<bool, StoreError> {
         if self.unsound.contains(key) {
             return Ok(true);
@@ -326,7 +326,7 @@ impl<'a> Mending<'a> {
         Ok(base.seq <= source.end)
     }
 
-    /// The last of some actions that was done to what a filter finds.
+    /// The last successful one of some actions in the rows that a filter finds, and its time.
     pub(super) async fn last_word(&self, filter: AuditFilter, of: &[Action]) -> Result<LastWord, StoreError> {
         let mut ask = AuditAsk { limit: CHUNK, newest: true, ..AuditAsk::default() };
         loop {
@@ -356,7 +356,8 @@ impl<'a> Mending<'a> {
         Ok(found.and_then(|record| vault.keyring().open_record(&record).ok()))
     }
 
-    /// The audit row of a repair. What belongs to no account is listed with the first one's: otherwise nobody would see it.
+    /// The audit row of a repair. A repair that belongs to no account is listed with the default account: otherwise it
+    /// would be in no account's list.
     pub(super) fn entry(&self, account: Option<AccountId>) -> AuditEntry {
         let account = account.or(Some(self.vault.status().default_account));
         AuditEntry { account, ..AuditEntry::by(Actor::Person, Action::VaultRepair, self.now) }

@@ -25,7 +25,7 @@ impl Mending<'_> {
         Ok(())
     }
 
-    /// Restores a secret of the backup, if it is damaged or lost, from what is sound of it in either vault.
+    /// Restores a secret of the backup, if it is damaged or lost, from its sound records in either vault.
     async fn secret(&mut self, source: &Backup, key: &RecordKey, kept: SealedMetadata) -> Result<(), StoreError> {
         let id = kept.id;
         let here: Option<SealedMetadata> = self.sound_one(self.vault, key).await?;
@@ -49,7 +49,7 @@ impl Mending<'_> {
             },
         };
         let Ok(seed) = seed else { return Ok(()) };
-        // The record of a secret names its seed. A seed that was replaced since would make wrong codes.
+        // The record of a secret holds the hash of its seed. A seed that was replaced since would make wrong codes.
         let hash = self.vault.keyring().seed_hash(kept.account, &seed);
         if !is_own && here.as_ref().and_then(|here| here.seed_hash).is_some_and(|named| named != hash) {
             return Ok(());

@@ -6,16 +6,16 @@
 //!
 //! ```text
 //! keyring, key, seal, metadata   keys, and what is sealed with them
-//! records/, names                how things are written into records, their MACs, and what finds them
+//! records/, names                the encoding of values in records, their MACs, and their index entries
 //! ledger, audit_row, verify      the audit log: chains, anchors, checks, pruning; `knots` bind the chains
 //! writer, draft                  changes, many in one commit
-//! people, secrets, search, enrolments   what operations read
+//! people, secrets, search, enrolments   reads for the operations
 //! authority                      the certificate authority of the guard
-//! sessions                       what the nodes of a vault on a server tell each other of clients
+//! sessions                       client sessions and messages that the nodes of a vault on a server share
 //! open, format1, state, sources/ from an address and a key to an open vault
 //! slots, slot_rotation           the ways to open it: listed, added, removed, given a new key
 //! root, rotation, renewal        the root key and what it wraps; new keys; keys that another process has changed
-//! examine, examine_terms         every record and row, looked at
+//! examine, examine_terms         the examination of every record and row
 //! backup, restore                a checked copy of a vault that is in use, and the way back
 //! relocate, copy                 a vault that is moved to another place, record by record
 //! repair, mend, mend_secrets     a damaged vault built anew from what is sound in it and in a backup
@@ -124,7 +124,7 @@ use crate::{
     store::{Kind, List, Record, SharedStore, Store},
 };
 
-/// Records read at a time when all are wanted.
+/// The number of records that are read at a time when all are requested.
 const CHUNK: u32 = 1000;
 
 /// An open vault. Cheap to clone; several processes may have the same one open.
@@ -139,17 +139,17 @@ struct Core {
     random: SharedRandom,
     writer: Arc<Writer>,
     status: VaultStatus,
-    /// Where the store was opened.
+    /// The request with which the store was opened.
     place: OpenRequest,
-    /// The source of the key, if it can be asked again: for a new root key.
+    /// The source of the key, if it can give the key again: for a new root key.
     source: Option<Source>,
-    /// Held while a changed header's keys are taken over; the last one for which that failed.
+    /// Locked while the keys of a changed header are taken over; holds the last header for which that failed.
     renewal: tokio::sync::Mutex<Option<renewal::Refused>>,
     /// Whether every commit is durable when it returns.
     strict: AtomicBool,
 }
 
-/// Something that was read, with its record: a change is committed only if the record is unchanged.
+/// A value that was read, with its record: a change is committed only if the record is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versioned<T> {
     /// The value.
@@ -168,9 +168,9 @@ impl<T> Deref for Versioned<T> {
 /// A page of a list. Damaged records are listed separately and don't hide others.
 #[derive(Debug)]
 pub struct Listed<T> {
-    /// The sound ones, in order.
+    /// The sound values, in order.
     pub sound: Vec<T>,
-    /// The damaged ones, with what is wrong.
+    /// The damaged records, each with its error.
     pub damaged: Vec<(RecordKey, StoreError)>,
 }
 
@@ -183,7 +183,7 @@ impl<T> Default for Listed<T> {
 /// Which page of a list to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// Records to skip.
+    /// The number of records to skip.
     pub offset: u64,
     /// The most records to return; `None`: all.
     pub limit: Option<u32>,
@@ -226,7 +226,7 @@ impl Vault {
         &self.core.status
     }
 
-    /// From now on every commit survives a power cut when it returns, even one that hands a code out again.
+    /// Makes every commit from now on survive a power cut when it returns, even one that hands out a code again.
     pub fn sync_every_commit(&self) {
         self.core.strict.store(true, Ordering::Relaxed);
     }
@@ -249,18 +249,18 @@ impl Vault {
     /// Whether the vault can be written right now.
     ///
     /// # Errors
-    /// Why it can't be written.
+    /// [`StoreError`], if it can't be written.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.retry_renewal().await?;
         self.core.store.probe().await
     }
 
-    /// Bytes in the store's write-ahead log: so much data may be in the log alone.
+    /// The size of the store's write-ahead log in bytes: this much data may be in the log alone.
     pub fn log_bytes(&self) -> u64 {
         self.core.store.log_bytes()
     }
 
-    /// What an operator should know about where the store is.
+    /// The circumstances of the store that an operator should know.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -289,7 +289,7 @@ impl Vault {
         self.core.store.sync().await
     }
 
-    /// Commits what is queued, makes everything durable and closes the store.
+    /// Commits the queued changes, makes everything durable and closes the store.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -356,7 +356,7 @@ impl Vault {
         Ok(Some(chunk))
     }
 
-    /// The next part of a list, and what comes after it, if there may be more.
+    /// The next part of a list, and the rest after it, if there may be more.
     async fn next_part(&self, ListRest(mut list): ListRest) -> Result<(Vec<Record>, Option<ListRest>), StoreError> {
         let chunk = self.next_chunk(&mut list).await?.unwrap_or_default();
         let rest = (chunk.len() == list.limit as usize).then_some(ListRest(list));
@@ -380,7 +380,7 @@ impl Vault {
     }
 }
 
-/// Reads what may stand in a vault, as a fuzzer has it.
+/// Reads bytes as parts of a vault, for a fuzzer.
 #[cfg(fuzzing)]
 pub fn fuzz_stored(bytes: &[u8]) {
     let _ = (audit_row::decode(bytes), metadata::decode(bytes));

@@ -8,8 +8,9 @@ use crate::domain::{
     seed::Seed,
 };
 
-/// Characters of the beginnings of a word that are hashed. The shortest is short enough to type; a query is looked up by
-/// the longest that it has, which leaves few candidates also where many names begin alike (`user1`, `user2`).
+/// The lengths, in characters, of the beginnings of a word that are hashed. The shortest is short enough to type; a
+/// query is looked up by the longest that it has, which leaves few candidates also where many names begin alike
+/// (`user1`, `user2`).
 const START_CHARS: [usize; 4] = [3, 5, 8, 13];
 
 /// The kinds of whole names.
@@ -71,7 +72,7 @@ impl Keyring {
     }
 }
 
-/// The beginning of a word, if it has so many characters.
+/// The first `chars` characters of a word, if it has that many.
 fn start_of(word: &str, chars: usize) -> Option<&str> {
     let end = word.char_indices().map(|(at, _)| at).chain([word.len()]).nth(chars)?;
     word.get(..end)

@@ -52,7 +52,7 @@ pub struct VaultRequest {
 /// Facts about a vault.
 #[derive(Debug, Clone)]
 pub struct VaultStatus {
-    /// Its identity.
+    /// The vault's id.
     pub vault: VaultId,
     /// The account that exists from the start.
     pub default_account: AccountId,
@@ -96,7 +96,7 @@ pub async fn accept_loss(request: &VaultRequest, random: SharedRandom) -> Result
     Opening::of(request, random, Old::Moved).await?.accepted(request).await
 }
 
-/// Opens a vault that a person put in the place of another one. What is in it is the state that is known from now on.
+/// Opens a vault that a person put in the place of another one. Its state is the known one from now on.
 pub(super) async fn open_as_known(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
     let store = OpenRequest { make: false, ..request.store.clone() };
     let request = &VaultRequest { store, ..request.clone() };
@@ -105,13 +105,13 @@ pub(super) async fn open_as_known(request: &VaultRequest, random: SharedRandom) 
     Ok(vault)
 }
 
-/// Records the state of a vault as the known one, though it may be older than what was.
+/// Records the state of a vault as the known one, though it may be older than the one known before.
 async fn know(vault: &Vault, request: &VaultRequest) -> Result<(), OpenError> {
     let ends = vault.anchor().await.map_err(at(&vault.status().store.location))?;
     set_known(vault, request, &ends)
 }
 
-/// Gives up what is known of a vault's state, until it is opened again.
+/// Discards the known state of a vault, until the vault is opened again.
 pub(super) fn forget_known(vault: &Vault, request: &VaultRequest) -> Result<(), OpenError> {
     set_known(vault, request, &[])
 }
@@ -127,11 +127,11 @@ fn set_known(vault: &Vault, request: &VaultRequest, ends: &[ChainHead]) -> Resul
 pub(super) async fn close_steps(vault: &Vault, now: Timestamp) -> Result<(), OpenError> {
     let path = &vault.status().store.location;
     let floor = Floor { until: now.plus(FLOOR) };
-    // A row of no account would be in nobody's list.
+    // A row without an account would be in no account's list.
     let account = Some(vault.status().default_account);
     let entry = AuditEntry::by(Actor::Person, Action::VaultAcceptLoss, now);
     let mut draft = vault.draft(AuditEntry { account, ..entry });
-    // This copy may not know of revocations that came after it.
+    // Tokens may have been revoked after this copy was made.
     vault.remove_before(Kind::Token, Timestamp::from_micros(i64::MAX)).await.map_err(at(path))?;
     for kept in vault.every_key().await.map_err(at(path))? {
         if kept.key.revoked_at.is_none() && kept.key.off_since.is_none() {
@@ -156,7 +156,7 @@ pub(super) async fn open_copy(request: &VaultRequest, random: SharedRandom) -> R
     Opening::of(request, random, Old::Moved).await?.open().await
 }
 
-/// The same for a vault of which nothing is to change, not even its format.
+/// Like [`open_copy`], for a vault that must not change, not even in its format.
 pub(super) async fn open_as_it_is(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
     Opening::of(request, random, Old::Refused).await?.open().await
 }
@@ -186,7 +186,7 @@ pub(super) async fn over_own_copy(
     (store, facts): (SharedStore, Facts),
 ) -> Result<Vault, OpenError> {
     let (record, header) = read_header(store.as_ref(), &facts.location).await?;
-    // The copy may have keys that the vault got meanwhile, and others that it has not any more.
+    // The copy may have keys that the vault got meanwhile, and others that the vault no longer has.
     vault.header().await.map_err(at(&facts.location))?;
     vault.keyring().check_record(&record).map_err(at(&facts.location))?;
     let keyring = vault.keyring().of_copy(&header.keys, record.version).map_err(|cause| match cause {
@@ -201,14 +201,14 @@ pub(super) async fn over_own_copy(
     Opening { place, store, keyring, random: Arc::clone(&vault.core.random), state, status, source: None }.open().await
 }
 
-/// What to do about a vault of an older format.
+/// How a vault of an older format is handled.
 #[derive(Clone, Copy)]
 enum Old {
     Moved,
     Refused,
 }
 
-/// A vault whose key is verified, but not yet whether it is an older copy.
+/// A vault whose key is verified. Whether it is an older copy is not checked yet.
 struct Opening {
     place: OpenRequest,
     store: SharedStore,
@@ -252,11 +252,11 @@ impl Opening {
     }
 
     async fn accepted(self, request: &VaultRequest) -> Result<Vault, OpenError> {
-        // What the machine knows of is what is given up.
+        // The state that the machine knows is given up.
         let state = StateFile::new(None, Arc::clone(&self.keyring));
         let vault = Self { state, ..self }.open().await?;
         close_steps(&vault, request.now).await?;
-        // Only now: until then the loss is not accepted.
+        // The state is recorded only now: until the steps are closed, the loss is not accepted.
         know(&vault, request).await?;
         Ok(vault)
     }
@@ -279,7 +279,7 @@ async fn durable_head(store: &dyn Store, keyring: &Keyring) -> Result<Option<Cha
     }
 }
 
-/// Reads the header, of which nothing is trusted yet.
+/// Reads the header. No part of it is trusted yet.
 pub(super) async fn read_header(store: &dyn Store, path: &Path) -> Result<(Record, VaultHeader), OpenError> {
     let damaged = |what: &str| store::OpenError::Damaged { path: path.to_owned(), what: what.to_owned() };
     let key = RecordKey::new(Kind::Header, []);

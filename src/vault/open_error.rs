@@ -9,7 +9,8 @@ use crate::{
     store::{self, StoreError},
 };
 
-/// Why a vault can't be opened. Nothing was changed, except where the error says so. Exit code 78. Paths are shown without parts that look like a seed.
+/// Why a vault can't be opened. Nothing was changed, except where the error says so. Exit code 78. Paths are shown
+/// without parts that look like a seed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// An error of the store.
@@ -21,34 +22,34 @@ pub enum OpenError {
     /// The source gives no key.
     #[error("{source}{ways}")]
     NoKey {
-        /// Why.
+        /// The error of the source.
         source: KeyError,
-        /// What opens the vault.
+        /// The kinds of sources that open the vault.
         ways: Ways,
     },
     /// The key is not this vault's.
     #[error("{source}; {tried}. Name the right one with --key-source, --key-file or COUNTERSIGN_KEY_FILE{ways}")]
     WrongKey {
-        /// What was tried.
+        /// A description of the key that was tried.
         tried: String,
         /// Why it does not open the vault.
         source: UnlockError,
-        /// What opens the vault.
+        /// The kinds of sources that open the vault.
         ways: Ways,
     },
-    /// It is older than the vault that was last open here.
+    /// The vault is older than the one that was last open here.
     #[error(
         "{} is older than the vault that was last open here{}; steps that it would give may have been given, and keys that it \
          accepts may have been revoked. Put the right vault back, or go on with this one: run `countersign vault accept-loss`",
         without_seeds(.path), missing(*.rows)
     )]
     Older {
-        /// Where the vault is.
+        /// The vault's location.
         path: PathBuf,
-        /// Missing rows of its audit log, by their numbers.
+        /// The number of missing rows of its audit log.
         rows: u64,
     },
-    /// It was copied to another place, and it is not known that it bears its name there.
+    /// The vault was copied to another place, and it is unknown whether it has its name there.
     #[error(
         "the vault was copied to {}, but this was interrupted at the last step ({what}): run the same command again, and it is \
          finished, or done again from the beginning",
@@ -57,7 +58,7 @@ pub enum OpenError {
     Halfway {
         /// The new place.
         to: PathBuf,
-        /// What is wrong.
+        /// The error of the last step.
         what: String,
     },
     /// A backup has the place of the vault, and could not be opened there.
@@ -67,11 +68,11 @@ pub enum OpenError {
         without_seeds(.path), kept_as(.aside.as_deref())
     )]
     RestoredUnopened {
-        /// Where the vault is.
+        /// The vault's location.
         path: PathBuf,
-        /// Where the vault that it replaced is kept.
+        /// The location of the vault that it replaced.
         aside: Option<PathBuf>,
-        /// Why it could not be opened.
+        /// The error of opening it.
         cause: Box<Self>,
     },
     /// The operating system gave no random bytes.

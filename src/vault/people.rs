@@ -44,7 +44,7 @@ impl Vault {
         self.listed(List::of(Kind::Account, None, CHUNK), Page::ALL).await
     }
 
-    /// Removes an account with its seats and keys. Also [`Outcome::Stale`] if it has secrets, live or deleted.
+    /// Removes an account with its seats and keys. Returns [`Outcome::Stale`] also if it has secrets, live or deleted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -54,7 +54,7 @@ impl Vault {
         draft.remove_all(self.of_account(id).await?);
         let outcome = draft.commit().await?;
         if outcome == Outcome::Done {
-            // Remove what was added to the account meanwhile. From now on nothing can be added.
+            // Remove the records that were added to the account meanwhile. From now on none can be added.
             let mut rest = self.silent_draft().scrub();
             rest.remove_all(self.of_account(id).await?);
             rest.commit().await?;
@@ -160,8 +160,8 @@ impl Vault {
         Ok(outcome)
     }
 
-    /// The keys that are bound to a seat and not revoked. Damaged ones don't matter, because they authenticate nobody.
-    /// All keys of the account are read, since an index entry is not under a key's MAC.
+    /// The keys that are bound to a seat and not revoked. Damaged keys don't matter, because they authenticate no
+    /// caller. All keys of the account are read, since an index entry is not under a key's MAC.
     async fn live_keys_of(&self, seat: &Versioned<Seat>) -> Result<Vec<Versioned<KeptKey>>, StoreError> {
         let list = List::of(Kind::ApiKey, Some(seat.account), CHUNK);
         let mut bound = self.listed::<KeptKey>(list, Page::ALL).await?.sound;
@@ -177,7 +177,7 @@ impl Vault {
         self.one(id.as_str().as_bytes()).await
     }
 
-    /// The sound keys of every account. A damaged one authenticates nobody.
+    /// The sound keys of every account. A damaged key authenticates no caller.
     pub(super) async fn every_key(&self) -> Result<Vec<Versioned<KeptKey>>, StoreError> {
         let list = List::of(Kind::ApiKey, None, CHUNK);
         Ok(self.listed(list, Page::ALL).await?.sound)
@@ -189,7 +189,7 @@ impl Vault {
     /// # Errors
     /// [`StoreError`].
     pub async fn keys(&self, account: AccountId) -> Result<Listed<Versioned<KeptKey>>, StoreError> {
-        // A damaged one may be among the deleted.
+        // A damaged key may be among the deleted records.
         let list = List { life: None, ..List::of(Kind::ApiKey, Some(account), CHUNK) };
         let mut listed = self.listed::<KeptKey>(list, Page::ALL).await?;
         for chunk in listed.sound.chunks_mut(CHUNK as usize) {

@@ -1,9 +1,9 @@
 //! Moves a vault to another place: from a file to a server, or back.
 //!
-//! Nobody writes to the vault meanwhile. Its records, rows and keys arrive as they are, under no name that opens them, and are
-//! examined with the same source of the key. Then the old place is ended, durably and for every process that has it open, and
-//! the new one gets its name. So at no moment do two places hand out the same steps, and whatever is interrupted either has
-//! changed nothing, or is finished by the same command.
+//! No process writes to the vault meanwhile. Its records, rows and keys are copied as they are, under no name that
+//! opens them, and the copy is examined with the same source of the key. Then the old place is ended, durably and for
+//! every process that has it open, and the new one gets its name. So two places never hand out the same steps, and a
+//! move that is interrupted either has changed nothing, or is finished by the same command.
 
 use std::path::{Path, PathBuf};
 
@@ -24,38 +24,39 @@ use crate::{
     store::{self, Filling, OpenRequest},
 };
 
-/// What the mark of a place begins with that a move fills.
+/// The prefix of the mark of a place that a move fills.
 const MARK: &str = "move-";
 
 /// A finished move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relocated {
-    /// Where the vault was.
+    /// The vault's old location.
     pub from: PathBuf,
-    /// Where it is.
+    /// The vault's new location.
     pub to: PathBuf,
-    /// Its records.
+    /// The number of its records.
     pub records: u64,
-    /// Secrets among them, deleted ones that can be restored too.
+    /// The number of secrets among them, including deleted ones that can be restored.
     pub secrets: u64,
-    /// Rows of its audit log.
+    /// The number of rows of its audit log.
     pub audit_rows: u64,
 }
 
-/// A move that has been looked into, and of which nothing is done yet.
+/// A move that is prepared, but has changed nothing yet.
 pub struct Relocation {
     from: PathBuf,
     /// `None`: the old place is ended already, and only the new one's name is missing.
     vault: Option<Vault>,
     into: Filling,
-    /// For the new place.
+    /// The request that opens the new place.
     request: VaultRequest,
     random: SharedRandom,
     records: u64,
     rows: u64,
 }
 
-/// Looks into moving the vault of the request to another address: the vault opens, and nothing is at the new place.
+/// Prepares a move of the request's vault to another address. Checks that the vault opens, and that nothing is at the
+/// new place.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -87,7 +88,7 @@ pub async fn relocation(
     }
 }
 
-/// A move whose old place says that it is over, and whose new one may lack its name.
+/// Resumes a move whose old place is ended, and whose new one may lack its name.
 async fn begun(
     request: VaultRequest,
     (from, to): (PathBuf, String),
@@ -101,28 +102,29 @@ async fn begun(
     }
 }
 
-/// Under which a place is filled.
+/// The mark under which a place is filled.
 fn mark(vault: VaultId) -> String {
     format!("{MARK}{vault}")
 }
 
 impl Relocation {
-    /// Where the vault is.
+    /// The vault's current location.
     pub fn from(&self) -> &Path {
         &self.from
     }
 
-    /// Where it is to be.
+    /// The vault's new location.
     pub fn to(&self) -> &Path {
         self.into.location()
     }
 
-    /// How many records and rows of the audit log there are; `None`: they are there already, and an earlier move is finished.
+    /// The numbers of records and of rows of the audit log; `None`: they are at the new place already, and an earlier
+    /// move is finished.
     pub const fn size(&self) -> Option<(u64, u64)> {
         if self.vault.is_some() { Some((self.records, self.rows)) } else { None }
     }
 
-    /// Does nothing, and lets the vault go.
+    /// Closes the vault without moving it.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -133,7 +135,7 @@ impl Relocation {
         }
     }
 
-    /// Carries it out.
+    /// Carries out the move.
     ///
     /// # Errors
     /// [`OpenError`]: the vault is where it was, unless the error is [`OpenError::Halfway`].
@@ -144,7 +146,7 @@ impl Relocation {
             None => arrived(&mut into, &request, random.clone()).await?,
             Some(vault) => {
                 let sent = send(&vault, &mut into, &request, (random.clone(), travel)).await;
-                // This also lets the others write again, if it is still the vault.
+                // This also lets other processes write again, if the old place is still the vault.
                 let closed = vault.close().await.map_err(at(&from));
                 match sent {
                     Ok(cargo) => cargo,
@@ -169,7 +171,7 @@ fn halfway(to: &Path, what: String) -> OpenError {
     OpenError::Halfway { to: to.to_owned(), what }
 }
 
-/// Copies the vault while nobody writes to it, examines what arrived, and ends the old place.
+/// Copies the vault while no other process writes to it, examines the copy, and ends the old place.
 async fn send(
     vault: &Vault,
     into: &mut Filling,
@@ -178,7 +180,7 @@ async fn send(
 ) -> Result<Cargo, OpenError> {
     let place = &vault.status().store.location;
     vault.store().hold().await.map_err(at(place))?;
-    // Another process may have changed the keys before that.
+    // Another process may have changed the keys before the hold.
     vault.header().await.map_err(at(place))?;
     let cargo = transfer(vault, into, request, (random, travel)).await?;
     travel.ends();
@@ -190,7 +192,7 @@ async fn send(
     Ok(cargo)
 }
 
-/// What arrived earlier, examined once more.
+/// Examines a copy that an earlier move made, and returns its numbers.
 async fn arrived(into: &mut Filling, request: &VaultRequest, random: SharedRandom) -> Result<Cargo, OpenError> {
     let copied = open_unnamed(request, into.store().await?, random).await?;
     let place = into.location();
@@ -204,7 +206,7 @@ async fn arrived(into: &mut Filling, request: &VaultRequest, random: SharedRando
     }
 }
 
-/// Opens the vault at its new place as everybody does, and writes down in its audit log that it was moved.
+/// Opens the vault at its new place by its address, and records the move in its audit log.
 async fn noted(request: &VaultRequest, random: SharedRandom, now: Timestamp) -> Result<(), OpenError> {
     let vault = open(request, random).await?;
     let place = vault.status().store.location.clone();

@@ -1,11 +1,12 @@
 //! A header that another process has changed: it is read again, and its keys are taken over.
 //!
-//! A process reads the header when it opens the vault. Afterwards it looks at it only where that matters: a commit that
-//! holds a new seal expects the header's version, so nothing is ever sealed under a key that is gone; and a record that
-//! can't be read makes it look whether the keys have changed. Codes and lists pay nothing for this.
+//! A process reads the header when it opens the vault. Afterwards it reads the header again only where that matters: a
+//! commit that holds a new seal expects the header's version, so nothing is ever sealed under a key that is gone; and
+//! when a record can't be read, the process checks whether the keys have changed. Codes and lists pay nothing for this.
 //!
-//! A new data key opens with the root key, which the keyring holds. For a new root key the source is asked once more, if
-//! it can be asked without a person and without keeping anything secret; otherwise the process has to be restarted.
+//! A new data key opens with the root key, which the keyring holds. For a new root key, the key is requested from the
+//! source once more, if the source can give it without a person and without keeping anything secret; otherwise the
+//! process has to be restarted.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// How long a header whose keys could not be taken over is not tried again: the source may be a program that runs.
+/// How long a header whose keys could not be taken over is not tried again: the source may have to run a program.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// A header whose keys could not be taken over.
@@ -31,7 +32,7 @@ pub(super) struct Refused {
 }
 
 impl Vault {
-    /// The header as it stands now; its keys are known afterwards.
+    /// The current header. The keyring has its keys afterwards.
     pub(super) async fn header(&self) -> Result<Versioned<VaultHeader>, StoreError> {
         let header = self.stored_header().await?;
         if header.record.version == self.keyring().version() {
@@ -56,7 +57,7 @@ impl Vault {
         renewed.map(|()| header)
     }
 
-    /// Whether the keys are others than those of this version of the header; then they are known now.
+    /// Whether the header has another version than `known`. The keyring has its keys afterwards.
     pub(super) async fn meets_keys_after(&self, known: u64) -> Result<bool, StoreError> {
         match self.header().await {
             // The read that failed before returns its own error.
@@ -65,7 +66,8 @@ impl Vault {
         }
     }
 
-    /// Reads, and once more if what was read is damaged and the keys have changed: it may be sealed under a newer one.
+    /// Reads, and reads once more if the result is damaged and the keys have changed: it may be sealed under a newer
+    /// key.
     pub(super) async fn with_new_keys<T, F>(&self, read: impl Fn() -> F + Send + Sync) -> Result<T, StoreError>
     where
         T: Send,
@@ -78,7 +80,7 @@ impl Vault {
         if is_damaged && self.meets_keys_after(known).await? { read().await } else { first }
     }
 
-    /// Tries again what could not be taken over before.
+    /// Tries again to take over keys for which that failed before.
     pub(super) async fn retry_renewal(&self) -> Result<(), StoreError> {
         let failed = self.core.renewal.try_lock().is_ok_and(|refused| refused.is_some());
         if failed { self.header().await.map(|_| ()) } else { Ok(()) }
@@ -114,7 +116,8 @@ impl Vault {
             );
             StoreError::Unavailable(text)
         };
-        // Asked anew: a source keeps what it has read, which may be the key of before, and must not stay in memory either.
+        // Use a new source: a source keeps the key that it has read, which may be the old one, and must not stay in
+        // memory either.
         let source = self.core.source.as_ref().and_then(Source::again);
         let source = source.ok_or_else(|| refused("it does not keep the key that opened the vault"))?;
         let kek = source.key(self.spot(), &header.keys.slots).await.map_err(|cause| refused(&cause.to_string()))?;

@@ -1,5 +1,5 @@
 //! Repairs a damaged vault: it is built anew from everything in it that is sound, examined, and only then put into the
-//! place of the old content. A file with what it was before is kept.
+//! place of the old content. A file with the old content is kept.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ use crate::{
 /// Whether a repair is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// No: it is only found out what it would do.
+    /// No: the repair is only planned and reported.
     Plan,
     /// Yes.
     Carry,
@@ -40,47 +40,48 @@ pub enum Act {
 /// One thing that was repaired, or would be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mended {
-    /// What was damaged, in words without contents.
+    /// The damaged part, in words without contents.
     pub what: String,
-    /// What was done about it.
+    /// What was done with it.
     pub how: String,
 }
 
-/// A repair.
+/// The result of a repair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// What was wrong before; empty: the vault is sound, and nothing was done.
+    /// The problems before the repair; empty: the vault is sound, and nothing was done.
     pub problems: Vec<String>,
-    /// What was done; empty: nothing can be.
+    /// The repairs that were done, or would be; empty: the vault is sound.
     pub mended: Vec<Mended>,
-    /// What is wrong still.
+    /// The problems that are left.
     pub left: Vec<String>,
-    /// The file with what the vault was before.
+    /// The file with the vault's old content.
     pub copy: Option<PathBuf>,
 }
 
-/// What is built anew.
+/// The name of what is built anew, in a report.
 pub(super) const FILE: &str = "the vault's file";
 
-/// What is said of a header that the backup had.
+/// The report on a header that was restored from the backup.
 const HEADER_RESTORED: &str = "restored from the backup: keys that were removed since open the vault again; see `countersign \
     vault key list`, and restart every countersign that has the vault open";
 
-/// What is said of a backup whose header can't take the place of the vault's.
+/// The error for a backup whose header can't take the place of the vault's.
 const OLDER_KEYS: &str = "its header; and the backup is older than a new data key or root key of the vault, so its header opens \
     nothing that was stored since. Give a newer backup, or put this one in the vault's place: `countersign vault restore`";
 
 impl Repaired {
-    /// Whether anything is better for it.
+    /// Whether the repair improves anything.
     pub fn helps(&self) -> bool {
         self.mended.len() > 1 || self.problems.iter().any(|problem| !self.left.contains(problem))
     }
 }
 
-/// Repairs a vault, with a backup of it if one is given. Secrets and keys come from the backup where the vault's own are
-/// damaged or lost: steps up to two minutes from now then count as used, keys are off until a person enables them, and
-/// what the audit log says was erased or revoked since stays so. `now` is asked once the vault is being read: until then
-/// other processes may reserve steps, and after that a commit of theirs makes the repair fail.
+/// Repairs a vault, with a backup of it if one is given. Secrets and keys come from the backup where the vault's own
+/// are damaged or lost: steps up to two minutes from now then count as used, keys are off until a person enables them,
+/// and secrets and keys that were erased or revoked since, according to the audit log, stay so. `now` is called once
+/// the vault is being read: until then other processes may reserve steps, and after that a commit of theirs makes the
+/// repair fail.
 ///
 /// # Errors
 /// [`OpenError`]: the header can't be read, the key is not there, or another process wrote meanwhile. The vault is as it
@@ -115,7 +116,7 @@ pub(super) struct RepairRequest<'a> {
     pub(super) state_dir: Option<&'a Path>,
 }
 
-/// Builds the vault in a file anew, and says what that repaired.
+/// Builds the vault in a file anew, and returns what that repaired.
 pub(super) async fn built(
     request: &VaultRequest,
     wanted: &RepairRequest<'_>,
@@ -153,14 +154,15 @@ pub(super) async fn built(
     let copy = salvage.copy_files(&format!(".before-repair-{time}"))?;
     salvage.take_place().inspect_err(|cause| {
         if !matches!(cause, store::OpenError::Store(StoreError::Unknown(_))) {
-            // The vault is what it was, so its copy is not needed. One that can't be removed is sealed like the vault.
+            // The vault is unchanged, so its copy is not needed. A copy that can't be removed is sealed like the vault.
             let _ = fs::remove_file(&copy);
         }
     })?;
     Ok(Repaired { mended, left, copy: Some(copy), ..Repaired::default() })
 }
 
-/// Opens the vault that is built; its header comes from the backup if it is damaged. Returns also whether it is its own.
+/// Opens the vault that is built, with the header of the backup if its own is damaged. Also returns whether the header
+/// is its own.
 async fn opened(
     request: &VaultRequest,
     salvage: &Salvage,
@@ -185,9 +187,9 @@ async fn opened(
         vault.close().await.map_err(at(place))?;
         return Err(store::OpenError::Damaged { path: place.to_owned(), what: OLDER_KEYS.to_owned() }.into());
     }
-    // Of another vault, it opens nothing here.
+    // A header of another vault opens nothing here.
     if fits {
-        // Processes that knew a newer one would take it for one that was put back.
+        // Processes that knew a newer header would take this one for an older one that was put back.
         let header = vault.header().await.map_err(at(place))?;
         let record = vault.keyring().record(&header.value, unread_version(now));
         salvage.put(&record, Finders::default()).map_err(at(place))?;
@@ -201,7 +203,8 @@ async fn open_at(request: &VaultRequest, path: &Path, random: SharedRandom) -> R
     open_copy(&VaultRequest { store: request.store.at_file(path)?, ..request.clone() }, random).await
 }
 
-/// What is wrong with a vault that may not even open. A sound one that is an older copy is refused, as when it is opened.
+/// The problems of a vault, which may not even open. A sound vault that is an older copy is refused, as when it is
+/// opened.
 pub(super) async fn problems_of(
     request: &VaultRequest,
     state_dir: Option<&Path>,
@@ -222,7 +225,7 @@ pub(super) async fn problems_of(
     }
 }
 
-/// What is wrong with an open vault.
+/// The problems of an open vault.
 async fn checked(vault: &Vault) -> Result<Vec<String>, StoreError> {
     let mut problems = match vault.examine().await {
         Err(StoreError::Damaged { what }) => vec![what],
@@ -248,7 +251,7 @@ async fn mended(
     let records = salvage.copy_records(&mut |record| sound(keyring, record).ok())?;
     let rows =
         salvage.copy_audit(&mut |record| ledger::read(record.clone()).ok().map(|row| ledger::terms_of(&row.entry)))?;
-    // Rows of no account would be in nobody's list.
+    // Rows without an account would be in no account's list.
     let account = Some(vault.status().default_account);
     let entry = AuditEntry { account, ..AuditEntry::by(Actor::Person, Action::AuditFence, now) };
     let mut mended = vec![rebuilt(&records, &rows)];
@@ -281,7 +284,8 @@ fn rebuilt(records: &Copied, rows: &Copied) -> Mended {
     Mended { what: FILE.to_owned(), how }
 }
 
-/// Fences off what is damaged in a chain of the audit log, and records where it ends now. `rows`: how many there are at most.
+/// Fences off the damaged rows in a chain of the audit log, and records where the chain ends now. `rows`: the most rows
+/// that the chain can have.
 async fn mend_chain(
     vault: &Vault,
     salvage: &Salvage,

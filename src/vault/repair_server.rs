@@ -1,5 +1,6 @@
-//! Repairs a vault on a server: it is copied as it is to a file of this machine, repaired there as any file is, and takes the
-//! place of the old content in one transaction of the server. Nobody writes meanwhile, and readers see the one or the other.
+//! Repairs a vault on a server: it is copied as it is to a file of this machine, repaired there as any file is, and
+//! takes the place of the old content in one transaction of the server. No process writes meanwhile, and readers see
+//! either the old content or the new.
 
 use std::fs;
 
@@ -15,7 +16,8 @@ use crate::{
     store::{self, Filling, Snapshot, StoreError},
 };
 
-/// Builds the vault anew, and says what that repaired. The header must be sound: without it nothing can be told from damage.
+/// Builds the vault anew, and returns what that repaired. The header must be sound: without it sound records can't be
+/// told from damaged ones.
 pub(super) async fn built(
     request: &VaultRequest,
     wanted: &RepairRequest<'_>,
@@ -40,7 +42,7 @@ pub(super) async fn built(
     let Some(into) = into else { return Ok(done) };
     if let Err(cause) = replaced(&here, into, random.clone()).await {
         if let Some(copy) = done.copy.filter(|_| !is_unknown(&cause)) {
-            // The vault is what it was, so its copy is not needed. One that can't be removed is sealed like the vault.
+            // The vault is unchanged, so its copy is not needed. A copy that can't be removed is sealed like the vault.
             let _ = fs::remove_file(copy);
         }
         return Err(cause);
@@ -68,7 +70,7 @@ async fn copied(request: &VaultRequest, random: SharedRandom) -> Result<Snapshot
     copied
 }
 
-/// Puts what was built into the place of the old content.
+/// Puts the vault that was built into the place of the old content.
 async fn replaced(built: &VaultRequest, mut into: Filling, random: SharedRandom) -> Result<(), OpenError> {
     let vault = open_copy(built, random).await?;
     let place = vault.status().store.location.clone();
@@ -81,7 +83,7 @@ async fn replaced(built: &VaultRequest, mut into: Filling, random: SharedRandom)
     closed
 }
 
-/// Lets the others write again.
+/// Lets other processes write again, and returns the error.
 async fn given_up(into: Option<Filling>, cause: OpenError) -> OpenError {
     if let Some(into) = into {
         into.abandon().await;
@@ -93,7 +95,7 @@ const fn is_unknown(cause: &OpenError) -> bool {
     matches!(cause, OpenError::Store(store::OpenError::Store(StoreError::Unknown(_))))
 }
 
-/// What is said of a file that was built is true of the tables here.
+/// Names the vault's tables in a report instead of its file.
 fn renamed(mended: Vec<Mended>) -> Vec<Mended> {
     let named = |one: Mended| {
         if one.what == repair::FILE { Mended { what: "the vault's tables".to_owned(), ..one } } else { one }

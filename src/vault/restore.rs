@@ -1,5 +1,5 @@
-//! Puts a backup in the place of a vault. What it replaces is kept aside, and what the backup can't know is taken for used:
-//! steps of the next two minutes, and revocations of API keys.
+//! Puts a backup in the place of a vault. The replaced vault is kept aside. The backup does not know what was done
+//! after it, so steps of the next two minutes count as used, and API keys are off until a person enables them.
 
 use std::path::{Path, PathBuf};
 
@@ -16,21 +16,21 @@ use crate::{
     store::{self, Cleared, Incoming, OpenRequest, Placed, StoreError},
 };
 
-/// What a restore replaced.
+/// The result of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
     /// Where the replaced vault is kept; `None`: there was none.
     pub aside: Option<PathBuf>,
-    /// Keys of the backup that the replaced vault had revoked or removed, if that could be read.
+    /// API keys of the backup that the replaced vault had revoked or removed, if that could be read.
     pub revoked_since: Vec<(KeyId, Name)>,
-    /// Whether there was one that could not be read, so that it is not known what it had revoked or removed.
+    /// Whether the replaced vault could not be read, so that it is unknown which keys it had revoked or removed.
     pub is_unread: bool,
-    /// Keys by which the backup opens and the replaced vault did not, if that could be read: somebody had removed them.
+    /// Keys that open the backup and did not open the replaced vault, if that could be read: they had been removed.
     pub opens_again_by: Vec<VaultKey>,
 }
 
-/// Restores a vault from a backup, and opens it. The backup's key must be there. `now` is asked once the old vault is out of
-/// the way: until then other processes may reserve steps from it.
+/// Restores a vault from a backup, and opens it. The backup's key must be there. `now` is called once the old vault is
+/// out of the way: until then other processes may reserve steps from it.
 ///
 /// # Errors
 /// [`OpenError`]: the backup can't be read, is damaged, or its key is not there; then the vault is as it was.
@@ -55,7 +55,7 @@ pub async fn restore(
     let closed = copy.close().await.map_err(at(&path));
     let (cleared, restored) = prepared?;
     closed?;
-    // Whichever of the two has the vault's name after a crash opens: a person has said which it is to be.
+    // After a crash, whichever of the two vaults has the name opens: a person has decided which it is to be.
     forget_known(&copy, request)?;
     let placed = tokio::task::spawn_blocking(|| cleared.take_place()).await;
     let Placed { file, aside, synced } = placed.map_err(|_| at(&path)(given_up()))??;
@@ -69,7 +69,7 @@ pub async fn restore(
     }
 }
 
-/// Brings a backup to a server, where no vault is yet. Nothing opens it before it is complete and examined.
+/// Copies a backup to a server where no vault is yet. Nothing opens it before it is complete and examined.
 async fn send(
     request: &VaultRequest,
     copy: &Vault,
@@ -91,8 +91,8 @@ fn given_up() -> StoreError {
     StoreError::Unavailable("it was given up".to_owned())
 }
 
-/// Clears the place of a checked copy, and only then writes to it what it can't know: so that whatever has the vault's name is
-/// one that other processes reserve no step from, or one in which those steps count as used.
+/// Clears the place for a checked copy, and only then closes the copy's steps: so the vault that has the name is always
+/// one from which other processes reserve no steps, or one in which those steps count as used.
 async fn prepared(
     request: &VaultRequest,
     incoming: Incoming,
@@ -123,10 +123,10 @@ async fn prepared(
     Ok((cleared, Restored { aside: None, revoked_since, is_unread, opens_again_by }))
 }
 
-/// The keys that let callers in, and those that open the vault.
+/// The API keys, and the keys that open the vault.
 type Keys = (Vec<Versioned<KeptKey>>, Vec<(VaultKey, KeyCheck)>);
 
-/// The keys of a sound backup.
+/// Checks a backup, and returns its live keys.
 async fn checked(copy: &Vault) -> Result<Keys, StoreError> {
     if let Some(what) = copy.examine().await?.problems.into_iter().next() {
         return Err(StoreError::Damaged { what });
@@ -143,7 +143,8 @@ async fn live_keys(vault: &Vault) -> Result<Keys, StoreError> {
     Ok((keys, vault.vault_keys_with_checks().await?))
 }
 
-/// The live keys of the vault that is to be replaced. Without one, every key of the backup is as it should be.
+/// The live keys of the vault that is to be replaced. If there is no such vault, every key of the backup is as it
+/// should be.
 async fn keys_of_replaced(request: &VaultRequest, random: SharedRandom) -> Result<Keys, OpenError> {
     let store = OpenRequest { make: false, ..request.store.clone() };
     let vault = open_as_it_is(&VaultRequest { store, state_dir: None, ..request.clone() }, random).await?;

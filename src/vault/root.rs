@@ -17,7 +17,7 @@ use crate::{
 /// The stored keys of a vault: wrapped keys and check values, no key in clear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// The vault.
+    /// The vault's id.
     pub vault: VaultId,
     /// Ways to unwrap the root key.
     pub slots: Vec<Slot>,
@@ -38,7 +38,7 @@ pub struct Slot {
     pub number: u8,
     /// The word for the source of its key, of [`SourceKind`](crate::domain::key_source::SourceKind).
     pub source: String,
-    /// What the person calls it.
+    /// The name that a person gave it.
     pub label: Option<String>,
     /// When it was added; `None`: with the vault.
     pub created_at: Option<Timestamp>,
@@ -173,13 +173,13 @@ impl Header {
         unwrap(&root.key, place, &self.bundle).map_err(|_| UnlockError::Damaged)
     }
 
-    /// The header with a new data key, under which new seals are made. `None`: it is another root key's.
+    /// The header with a new data key, under which new seals are made. `None`: the header has another root key.
     pub(super) fn with_new_epoch(&self, root: &Root, random: &dyn Random) -> Result<Option<Self>, NoRandomness> {
         if root.epoch != self.root_epoch {
             return Ok(None);
         }
         let last = self.epochs.iter().map(|kept| kept.epoch).max().unwrap_or(0);
-        // Four billion rotations are more than a vault lives.
+        // No vault has four billion rotations.
         let epoch = last.saturating_add(1);
         let wrapped = root.wrap_data(self.vault, (epoch, &Key::generate(random)?), random)?;
         let mut changed = self.clone();

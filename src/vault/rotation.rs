@@ -6,8 +6,8 @@
 //! finish   the header loses the old data keys             one commit, once nothing is sealed under them
 //! ```
 //!
-//! Where a rotation stands is in the vault alone: the header has several data keys as long as it is not finished, and each
-//! seal names its own. So any process can continue after a kill, and several may do so at once.
+//! The progress of a rotation is in the vault alone: the header has several data keys until the rotation is finished,
+//! and each seal names its own. So any process can continue after a kill, and several may do so at once.
 
 use std::sync::Arc;
 
@@ -32,41 +32,41 @@ use crate::{
 
 /// The kinds of records that hold a seal.
 const SEALED: [Kind; 2] = [Kind::Secret, Kind::Seed];
-/// Records in one commit.
+/// The number of records that are sealed anew in one commit.
 const RESEALED_AT_ONCE: u32 = 256;
-/// How often a record is sealed anew while others change it.
+/// How often sealing a record anew is tried while other callers change it.
 const TRIES: u32 = 16;
 
-/// Where the data key's rotation stands.
+/// The progress of the data key's rotation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rotation {
     /// The number of the root key.
     pub root_epoch: u32,
     /// The number of the data key that new seals use.
     pub epoch: u32,
-    /// Records that are sealed.
+    /// The number of sealed records.
     pub records: u64,
-    /// Records among them that are not sealed under that key. While the rotation is finished, 0.
+    /// The number of those that are not sealed under that key; 0 once the rotation is finished.
     pub left: u64,
     /// Whether older data keys are gone.
     pub finished: bool,
-    /// Keys that open the vault and are getting a new one, by their numbers.
+    /// The numbers of the slots that are getting a new key.
     pub keys: Vec<u8>,
-    /// Records that can't be sealed anew, with what is wrong with them.
+    /// The records that can't be sealed anew, each with its error.
     pub problems: Vec<String>,
 }
 
-/// How far sealing anew has come: records done, of all.
+/// The progress of sealing anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resealed {
-    /// Records looked at.
+    /// The number of records that were looked at.
     pub done: u64,
-    /// All records with a seal.
+    /// The number of all records with a seal.
     pub of: u64,
 }
 
 impl Vault {
-    /// Where the rotation of the data key stands. Records are looked at only while it is not finished.
+    /// The progress of the data key's rotation. Records are read only while it is not finished.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -102,8 +102,8 @@ impl Vault {
         if begun { Ok(true) } else { Err(SlotError::Stale) }
     }
 
-    /// Replaces the root key, and begins a new data key. Every slot needs its source: one whose key is not given would open
-    /// nothing any more.
+    /// Replaces the root key, and begins a new data key. Every slot needs its source: a slot whose key is not given
+    /// would open nothing any more.
     ///
     /// # Errors
     /// [`SlotError`]; `Absent` names the slots whose keys are missing.
@@ -132,11 +132,11 @@ impl Vault {
         if replaced { Ok(()) } else { Err(SlotError::Stale) }
     }
 
-    /// Seals everything under the newest data key that is not, and removes the older keys once nothing needs them. `entry`
-    /// is the audit row of the end.
+    /// Seals under the newest data key every record that is not, and removes the older keys once no record needs them.
+    /// `entry` is the audit row of the end.
     ///
     /// # Errors
-    /// [`StoreError`]; whatever was sealed anew stays so, and the next call goes on.
+    /// [`StoreError`]; records that were sealed anew stay so, and the next call continues.
     pub async fn finish_rotation(
         &self,
         entry: &AuditEntry,
@@ -179,7 +179,7 @@ impl Vault {
         }
     }
 
-    /// Replaces the header's keys, and removes what they were from the file, too. `false`: the header has changed.
+    /// Replaces the header's keys, and removes the old ones from the file, too. `false`: the header has changed.
     async fn replace_keys(
         &self,
         header: &Versioned<VaultHeader>,
@@ -192,7 +192,7 @@ impl Vault {
         Ok(draft.commit().await? == Outcome::Done)
     }
 
-    /// Seals a record under the newest data key. `false`: it is already, or it is gone.
+    /// Seals a record under the newest data key. `false`: it is sealed under that already, or it is gone.
     async fn reseal(&self, mut record: Record) -> Result<bool, StoreError> {
         for _ in 0..TRIES {
             let known = self.keyring().version();
@@ -216,7 +216,7 @@ impl Vault {
         Err(StoreError::Unavailable("others change the same secrets all the time".to_owned()))
     }
 
-    /// What was sealed, sealed again for the same place.
+    /// Seals a sealed value again, for the same place.
     fn resealed(&self, record: &Record, column: Column, place: &Place, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
         let plain = self.keyring().open(column, place, sealed);
         let plain = plain.map_err(|cause| damaged(&record.key, &cause.to_string()))?;

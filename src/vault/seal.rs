@@ -26,7 +26,7 @@ const FORMAT: u8 = 1;
 const SALT_AT: usize = 5;
 const BODY_AT: usize = 37;
 
-/// The place of a blob. It does not open anywhere else.
+/// The place of a blob. The blob does not open anywhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The account of the record.
@@ -79,7 +79,7 @@ impl Column {
     }
 }
 
-/// What a blob is bound to: its column, and its additional data except format and epoch.
+/// The data that a blob is bound to: its column, and its additional data except format and epoch.
 pub(super) struct Bound {
     column: Column,
     data: Vec<u8>,
@@ -109,7 +109,7 @@ impl Bound {
     }
 }
 
-/// The epoch that a blob claims; nothing of it is authenticated yet.
+/// The epoch that a blob claims; no part of it is authenticated yet.
 pub(super) fn epoch_of(sealed: &[u8]) -> Result<u32, OpenSealError> {
     match sealed.first() {
         None => Err(OpenSealError::Damaged),
@@ -153,7 +153,7 @@ pub(super) fn open(key: &Key, bound: &Bound, sealed: &[u8]) -> Result<Zeroizing<
         .ok_or(OpenSealError::Damaged)
 }
 
-/// Format and epoch are in the blob and in its additional data, so neither can be changed.
+/// The additional data of a blob. Format and epoch are in it as well as in the blob, so neither can be changed.
 fn additional(head: &[u8], bound: &Bound) -> Vec<u8> {
     let mut aad = Vec::with_capacity(SALT_AT + bound.data.len());
     aad.extend_from_slice(head.get(..SALT_AT).unwrap_or_default());

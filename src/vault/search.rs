@@ -70,7 +70,8 @@ impl Vault {
         Ok(SearchPage { secrets, total })
     }
 
-    /// Sees the records whose names match. Opens nothing else of each: when a secret was last used stands in another record.
+    /// Passes the records whose names match to `see`. Opens nothing else of each: the time of a secret's last use is in
+    /// another record.
     async fn each_meant(
         &self,
         account: AccountId,
@@ -83,7 +84,7 @@ impl Vault {
             for record in chunk {
                 let is_meant = match self.name_of(&record) {
                     Some(metadata) => names(&metadata, query),
-                    // It is damaged, or under keys that this process does not have yet.
+                    // The record is damaged, or under keys that this process does not have yet.
                     None => {
                         self.opened_all(vec![record.clone()]).await?.sound.iter().any(|secret| is_meant(secret, query))
                     }

@@ -20,7 +20,7 @@ use crate::{
 
 /// A secret to add.
 pub struct NewSecret<'a> {
-    /// Its identity.
+    /// Its id.
     pub id: SecretId,
     /// The account it will belong to.
     pub account: AccountId,
@@ -48,14 +48,14 @@ pub struct InUse {
 }
 
 impl InUse {
-    /// How its codes are made and given.
+    /// How the secret's codes are made and given.
     pub const fn terms(&self) -> CodeTerms {
         let SecretMetadata { totp, usage, .. } = &self.secret.value.metadata;
         CodeTerms { totp: *totp, usage: *usage }
     }
 
-    /// Whether no code is given until then because it is not known which were given out before an older copy was accepted or
-    /// restored.
+    /// Whether no code is given until `free_at` because it is unknown which codes were given before an older copy was
+    /// accepted or restored.
     pub fn is_closed_until(&self, free_at: Timestamp) -> bool {
         let totp = &self.secret.value.metadata.totp;
         self.closed.is_some_and(|last| free_at <= totp.start_of(Step(last.0.saturating_add(1))))
@@ -133,7 +133,7 @@ impl Vault {
         self.damaged_of(Kind::Secret, account).await
     }
 
-    /// The live ones among some secrets of an account, in the order of the ids: the view of a key limited to them.
+    /// The live secrets among `ids` in an account, in that order: the view of a key that is limited to them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -285,7 +285,7 @@ impl Vault {
                     opened = self.read_secret(account, &key.id).await;
                 }
                 match opened {
-                    // It was erased meanwhile.
+                    // The secret was erased meanwhile.
                     Ok(None) => {}
                     Ok(Some(secret)) => listed.sound.push(secret),
                     Err(cause @ StoreError::Damaged { .. }) => listed.damaged.push((key, cause)),

@@ -1,4 +1,4 @@
-//! The seeds that an account has, for a caller that looks for thousands.
+//! The seeds of an account, for a caller that looks up thousands.
 
 use std::collections::HashSet;
 
@@ -16,15 +16,15 @@ pub struct SeedHashes<'v> {
 }
 
 impl SeedHashes<'_> {
-    /// Whether a secret may have this seed; [`Vault::same_seed`] knows.
+    /// Whether a secret may have this seed; [`Vault::same_seed`] finds out.
     pub fn may_have(&self, seed: &Seed) -> bool {
         self.hashes.contains(&self.vault.keyring().seed_hash(self.account, seed))
     }
 }
 
 impl Vault {
-    /// The hashes of the seeds of an account's live secrets, for a caller that looks for thousands: most are not there, and one
-    /// pass over the secrets is quicker than a search for each.
+    /// The hashes of the seeds of an account's live secrets, for a caller that looks up thousands: most are not there,
+    /// and one pass over the secrets is faster than a search for each.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,7 +1,7 @@
 //! Sessions of handshake clients that any node of a vault may serve, and the messages that nodes send each other.
 //!
-//! What is sealed for a session opens by the vault's key together with the session's id, which only its client and the
-//! node that serves it know. So it depends on no data key, and a rotation needs not look at it.
+//! The sealed data of a session opens with the vault's key together with the session's id, which only its client and
+//! the node that serves it know. So it depends on no data key, and a rotation need not touch it.
 
 use zeroize::Zeroizing;
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Keyring {
-    /// By which the sessions of an owner are found; `None`: those of all owners.
+    /// The index entry of an owner's sessions; `None`: of the sessions of all owners.
     pub(super) fn sessions_word(&self, owner: Option<&SessionOwner>) -> [u8; 8] {
         let Some(SessionOwner { account, actor, seat }) = owner else {
             return word(&self.fingerprint("sessions", &[]));
@@ -31,12 +31,12 @@ impl Keyring {
         word(&self.fingerprint("sessions-of", &fields))
     }
 
-    /// By which the letters to a node are found.
+    /// The index entry of the letters to a node.
     pub(super) fn node_word(&self, node: NodeId) -> [u8; 8] {
         word(&self.fingerprint("letters-to", &[&node]))
     }
 
-    /// By which the letters of a session are found.
+    /// The index entry of the letters of a session.
     pub(super) fn letters_word(&self, session: &SessionTag) -> [u8; 8] {
         word(&self.fingerprint("letters-of", &[session]))
     }
@@ -52,7 +52,7 @@ impl Vault {
         self.clock().is_some()
     }
 
-    /// What is stored of a session's id.
+    /// The stored form of a session's id.
     pub fn session_tag(&self, id: &str) -> SessionTag {
         self.fingerprint("session", &[id.as_bytes()])
     }
@@ -88,7 +88,7 @@ impl Vault {
         List { words: vec![self.keyring().sessions_word(owner)], ..List::of(Kind::Session, None, CHUNK) }
     }
 
-    /// The first letters to a node.
+    /// The first letters to a node, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -98,7 +98,7 @@ impl Vault {
         Ok(listed.sound.into_iter().filter(|kept| kept.to == node).collect())
     }
 
-    /// The number of letters of a session, or of all.
+    /// The number of letters of a session, or of all sessions.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -121,7 +121,7 @@ impl Vault {
         kept.into_iter().fold(self.silent_draft(), Draft::remove)
     }
 
-    /// Seals what a session needs.
+    /// Seals the data of a session.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: there is no randomness.
@@ -129,7 +129,7 @@ impl Vault {
         Ok(seal::seal(&self.session_key(id), 0, &self.session_bound(), plain, self.core.random.as_ref())?)
     }
 
-    /// Opens it. `None`: it was sealed for another session.
+    /// Opens the sealed data of a session. `None`: it was sealed for another session.
     pub fn open_for_session(&self, id: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         seal::open(&self.session_key(id), &self.session_bound(), sealed).ok()
     }

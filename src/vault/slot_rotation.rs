@@ -1,8 +1,8 @@
 //! A new key for one slot. The root key stays, so a process that has the vault open notices nothing.
 //!
-//! A key that others keep is replaced in one commit. A key file and the keyring of a session hold the key that opens the
-//! vault now, and can't be changed in the same moment as the vault; so that a crash at any point leaves a vault that opens,
-//! the new key is first written beside the old one:
+//! A key that is kept outside Countersign is replaced in one commit. A key file and the keyring of a session hold the
+//! key that opens the vault now, and can't be changed in the same moment as the vault; so that a crash at any point
+//! leaves a vault that opens, the new key is first written beside the old one:
 //!
 //! ```text
 //! stage     the new key is made beside the old one     the old one opens
@@ -52,7 +52,7 @@ impl Header {
     }
 }
 
-/// What is asked for: a new key of a source for a slot.
+/// The request for a new key of a source for a slot.
 #[derive(Clone, Copy)]
 struct Ask<'a> {
     id: u8,
@@ -61,8 +61,8 @@ struct Ask<'a> {
 }
 
 impl Vault {
-    /// Gives a slot the new key of a source. A file or a keyring whose key the slot has gets a new one. If that was begun
-    /// before, it goes on.
+    /// Gives a slot the new key of a source. A file or a keyring whose key the slot has gets a new key. A replacement
+    /// that was begun before is continued.
     ///
     /// # Errors
     /// [`SlotError`]. After `Stale`, call it again.
@@ -82,7 +82,7 @@ impl Vault {
             Some(slot) if slot.replaces() == Some(id) => self.finish(&header, ask, &own).await,
             Some(slot) if slot.number == id => self.replace_own(&header, ask, &own).await,
             Some(slot) => Err(SlotError::There(slot.number)),
-            // A file that has a key, but none of this vault.
+            // The file or keyring has a key, but not one of this vault.
             None => {
                 let new = source.new_key(self.spot(), self.core.random.as_ref()).await?;
                 self.swap(&header, id, &new, entry).await
@@ -90,7 +90,8 @@ impl Vault {
         }
     }
 
-    /// Keeps other processes from changing the same key file or keyring meanwhile. The end of the process lets them go on.
+    /// Keeps other processes from changing the same key file or keyring until the result is dropped or the process
+    /// ends.
     fn one_at_a_time(&self) -> Result<File, SlotError> {
         let Spot { location, data_dir, .. } = self.spot();
         // A vault on a server has no folder, but the key is on this machine.
@@ -104,7 +105,7 @@ impl Vault {
         }
     }
 
-    /// Puts a key in the place of a slot's in one commit.
+    /// Puts a key in the place of a slot's key in one commit.
     async fn swap(
         &self,
         header: &Versioned<VaultHeader>,
@@ -148,7 +149,7 @@ impl Vault {
             return Ok(staged);
         }
         let mut changed = header.value.clone();
-        // One whose key was lost before it was used.
+        // Remove a slot whose key was lost before it was used.
         changed.keys.slots.retain(|slot| slot.replaces() != Some(id));
         let taken = |number: &u8| changed.keys.slots.iter().any(|slot| slot.number == *number);
         let number = (0..=u8::MAX).find(|number| !taken(number)).ok_or(SlotError::Full)?;
@@ -162,7 +163,7 @@ impl Vault {
         if outcome == Outcome::Done { Ok(staged) } else { Err(SlotError::Stale) }
     }
 
-    /// The end: the slot gets the key that its source has now, and the one beside it is removed.
+    /// Gives the slot the key that its source has now, and removes the one beside it.
     async fn finish(
         &self,
         header: &Versioned<VaultHeader>,
@@ -171,7 +172,7 @@ impl Vault {
     ) -> Result<VaultKey, SlotError> {
         let new = NewKey { source: source.kind(), parameters: BTreeMap::new(), kek: Arc::clone(own) };
         let done = self.put_in_slot(header, id, &new, entry).await?;
-        // The vault has the new key. What is left beside it is replaced or removed by the next rotation.
+        // The vault has the new key. The next rotation replaces or removes a key that is left beside it.
         if let Err(cause) = source.forget_staged(self.spot()).await {
             tracing::warn!(%cause, "what is left of the key's replacement can't be removed");
         }
@@ -202,7 +203,7 @@ impl Vault {
             created_at: entry.at,
             in_use: id == self.status().slot,
         };
-        // What was wrapped by the old key is removed from the file, too.
+        // The old wrapped root key is removed from the file, too.
         let draft = self.draft(about(entry.clone(), id, SourceKind::as_str(new.source)));
         let outcome = draft.replace(header, &changed).scrub().patient().commit().await?;
         if outcome == Outcome::Done { Ok(shown) } else { Err(SlotError::Stale) }
@@ -260,7 +261,7 @@ mod tests {
         World { root: tempfile::tempdir().unwrap() }
     }
 
-    /// An open vault, and what is in its key file.
+    /// An open vault, and the contents of its key file.
     async fn opened() -> (World, Vault, String) {
         let world = world();
         let vault = world.open().await;
@@ -279,7 +280,8 @@ mod tests {
         vault.admit(&header, Ask { id: 0, source: &source, entry: &entry() }, &own).await.unwrap()
     }
 
-    /// It opens by the file, is told to go on, and then has one slot, one file and another key than at first.
+    /// Checks that the vault opens by the file, continues the rotation, and then has one slot, one file and another key
+    /// than at first.
     async fn goes_on(world: &World, first: &str) {
         let vault = world.open().await;
         let rotated = vault.rotate_slot(0, &world.source(), &entry()).await.unwrap();
@@ -300,7 +302,7 @@ mod tests {
         let (world, vault, first) = opened().await;
         let own = world.source().own_key(vault.spot()).await.unwrap().unwrap();
         world.source().stage(vault.spot(), &own, &SystemRandom).await.unwrap();
-        // Another one was killed before its new key had its name.
+        // Another process was killed before its new key had its name.
         let draft = file_of(&vault).with_extension("key.next.00ff.new");
         fs::write(&draft, "AAAA").unwrap();
         vault.close().await.unwrap();
@@ -323,7 +325,8 @@ mod tests {
         goes_on(&world, &first).await;
     }
 
-    /// It would lose the mark of the slot that it is to replace, and both keys would open the vault from then on.
+    /// Such a slot would lose the mark of the slot that it is to replace, and both keys would open the vault from then
+    /// on.
     #[tokio::test]
     async fn a_slot_that_waits_to_replace_another_gets_no_new_key() {
         let (world, vault, first) = opened().await;

@@ -27,7 +27,7 @@ pub struct VaultKey {
     pub id: u8,
     /// The kind of its source; `None`: one that a newer version knows.
     pub source: Option<SourceKind>,
-    /// What the person calls it.
+    /// The name that a person gave it.
     pub label: Option<String>,
     /// When it was added.
     pub created_at: Timestamp,
@@ -58,13 +58,13 @@ pub enum SlotError {
     /// The slot is getting a new key, and may be the one that opens the vault now or the one that will.
     #[error("key {0} is getting a new key; finish that first: `countersign vault rotate --key {0}`")]
     Begun(u8),
-    /// Another process is at it.
+    /// Another process is giving a key of the vault a new one.
     #[error("another process is giving a key of the vault a new one")]
     Busy,
-    /// Without it nobody could open the vault.
+    /// The slot is the only one that opens the vault.
     #[error("this is the only key that opens the vault; add another one first")]
     Last,
-    /// The vault was opened by it.
+    /// The vault was opened by the key of the slot.
     #[error("the vault was opened by this key just now")]
     InUse,
     /// The key of this source opens no slot.
@@ -87,8 +87,8 @@ pub enum SlotError {
     Store(#[from] StoreError),
 }
 
-/// The kinds of sources that open a vault, each once. The header that says so may not be trusted yet, so nothing else of
-/// it is shown.
+/// The kinds of sources that open a vault, each once. The header that lists them may not be trusted yet, so nothing
+/// else of it is shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ways(Vec<SourceKind>);
 
@@ -118,7 +118,7 @@ impl Vault {
         Ok(self.vault_keys_with_checks().await?.into_iter().map(|(key, _)| key).collect())
     }
 
-    /// The same, each with the check value of its key.
+    /// The keys that open the vault, each with its check value.
     pub(super) async fn vault_keys_with_checks(&self) -> Result<Vec<(VaultKey, KeyCheck)>, StoreError> {
         let header = self.header().await?;
         Ok(header.keys.slots.iter().map(|slot| (self.shown(&header, slot), slot.check)).collect())
@@ -210,7 +210,7 @@ fn absent(slots: &[(u8, String)]) -> String {
     )
 }
 
-/// The audit row of a change, which says which slot it was.
+/// The audit row of a change, with the slot's number and source as its purpose.
 pub(super) fn about(entry: AuditEntry, number: u8, source: &str) -> AuditEntry {
     AuditEntry { purpose: Purpose::of(&format!("vault key {number}, {source}")), ..entry }
 }

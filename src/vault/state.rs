@@ -28,7 +28,7 @@ use crate::{
 
 /// The shortest interval of updates that only codes cause.
 const PACE: Duration = Duration::from_secs(1);
-/// How long other processes that write it are waited for, and the pause between two tries.
+/// How long to wait for other processes that write the file, and the pause between two tries.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(2);
 /// The most bytes read from the file.
@@ -38,16 +38,16 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 pub(super) struct StateFile {
     path: Option<PathBuf>,
     keyring: Arc<Keyring>,
-    /// When it was last written. The lock is held while it is written.
+    /// When the file was last written. The lock is held while it is written.
     written: Mutex<Option<Instant>>,
     /// Whether a failed write was already logged.
     warned: AtomicBool,
 }
 
-/// The vault is older than the state file says.
+/// The vault is older than its state file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Older {
-    /// Missing rows of the audit log, by their numbers.
+    /// The number of missing rows of the audit log, by the difference of row numbers.
     pub(super) rows: u64,
 }
 
@@ -103,7 +103,7 @@ impl StateFile {
         self.path.is_some() && (urgent || written.is_none_or(|at| at.elapsed() >= PACE))
     }
 
-    /// Records that a chain ended at least here. A lower end than the file's is ignored: another process knew more.
+    /// Records that a chain ended at least here. A lower end than the file's is ignored: another process recorded more.
     pub(super) async fn record_end(self: &Arc<Self>, head: ChainHead, urgent: bool) {
         let state = Arc::clone(self);
         let noted = tokio::task::spawn_blocking(move || {
@@ -132,7 +132,7 @@ impl StateFile {
         self.write(path, folder, heads)
     }
 
-    /// Adds an end to what is known, unless a later one is.
+    /// Adds an end to the file, unless the file has a later one.
     fn advance(&self, head: ChainHead) -> io::Result<()> {
         let Some((path, folder)) = self.place() else { return Ok(()) };
         let _alone = alone(folder)?;
@@ -182,7 +182,7 @@ impl StateFile {
         let body = serde_json::to_string(&Body { heads })?;
         let mac = BASE64.encode(&self.keyring.state_mac(body.as_bytes()));
         let text = serde_json::to_string(&Written { body, mac })?;
-        // One process at a time writes it, so this goes over what a killed one left.
+        // One process at a time writes it, so this overwrites a draft that a killed process left.
         let draft = path.with_extension("state.new");
         write_durably(&draft, text.as_bytes())?;
         fs::rename(&draft, path)?;
@@ -190,8 +190,8 @@ impl StateFile {
     }
 }
 
-/// What processes lock that change something in a folder: the folder itself, or a file of this name in it where a folder can't
-/// be opened. Makes the folder if it does not exist.
+/// The file that processes lock to change something in a folder: the folder itself, or a file of this name in it where
+/// a folder can't be opened. Makes the folder if it does not exist.
 pub(super) fn lock_of(folder: &Path, name: &str) -> io::Result<File> {
     create_private_dir(folder)?;
     if cfg!(unix) {
@@ -200,14 +200,14 @@ pub(super) fn lock_of(folder: &Path, name: &str) -> io::Result<File> {
     File::options().write(true).create(true).truncate(false).open(folder.join(name))
 }
 
-/// Keeps other processes from writing in a folder, until the result is dropped: what they read before they write is what is
-/// there then. Makes the folder if it does not exist.
+/// Keeps other processes from writing in a folder until the result is dropped: a file that is read before it is written
+/// does not change in between. Makes the folder if it does not exist.
 fn alone(folder: &Path) -> io::Result<File> {
     let lock = lock_of(folder, "state.lock")?;
     let begun = std::time::Instant::now();
     loop {
         match lock.try_lock() {
-            // The others write a few bytes. One that was stopped meanwhile must not stop this one.
+            // Other processes write a few bytes. A process that was stopped meanwhile must not stop this one.
             Err(fs::TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
             Err(cause) => return Err(cause.into()),
             Ok(()) => return Ok(lock),
@@ -252,12 +252,12 @@ mod tests {
         assert!(state.read().unwrap_err().contains("can't be read"));
     }
 
-    /// Each with a lock of its own within the process, as processes have.
+    /// Each state file has a lock of its own within the process, as separate processes have.
     #[test]
     fn what_several_processes_note_at_once_is_all_known_afterwards_and_leaves_no_draft() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        // A killed process left this.
+        // A killed process left this draft.
         let draft = StateFile::new(Some(path), Arc::new(vault(1).0)).path.unwrap().with_extension("state.new");
         fs::write(draft, "half").unwrap();
         std::thread::scope(|threads| {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Keyring {
-    /// By which the tokens of a key are found.
+    /// The index entry of a key's tokens.
     pub(super) fn tokens_word(&self, key: KeyId) -> [u8; 8] {
         let mac = self.fingerprint("tokens-of", &[key.as_str().as_bytes()]);
         std::array::from_fn(|nth| mac.get(nth).copied().unwrap_or_default())

@@ -17,7 +17,7 @@ use crate::{
     store::{AuditQuery, AuditRecord, Cursor, Index, Kind, Prune, Put, RecordKey, StoreError},
 };
 
-/// Rows that one commit of a pruning removes.
+/// The number of rows that one commit of a pruning removes.
 const PRUNED_AT_ONCE: u64 = 10_000;
 
 /// The result of verifying the audit log.
@@ -27,13 +27,13 @@ pub struct AuditReport {
     pub rows: u64,
     /// The first and last number of each chain's checked rows.
     pub spans: Vec<(u32, u64, u64)>,
-    /// The number of anchors that were compared with a row. Those below a base can't be.
+    /// The number of anchors that were compared with a row. Anchors below a base can't be.
     pub anchors: u64,
-    /// The number of times that a knot's head was compared with a row. Those below a base can't be.
+    /// The number of times that a knot's head was compared with a row. Heads below a base can't be.
     pub knots: u64,
     /// Rows that were damaged and are fenced off: the chain, and the first and the last number.
     pub fenced: Vec<(u32, u64, u64)>,
-    /// The first problem and its chain; `None`: sound.
+    /// The first problem and its chain; `None`: the log is sound.
     pub finding: Option<(u32, Finding)>,
 }
 
@@ -54,7 +54,7 @@ pub enum Finding {
     /// A row is missing before this one, or rows were reordered.
     #[error("row {0} does not follow the one before it: rows are missing or were moved")]
     Gap(u64),
-    /// A row was changed, or written by somebody without the vault's key.
+    /// A row was changed, or written without the vault's key.
     #[error("row {0} was changed, or written without the vault's key")]
     Changed(u64),
     /// A row exists in the pruned part.
@@ -78,8 +78,8 @@ pub enum Finding {
 }
 
 impl Vault {
-    /// Checks every row's MAC, the numbering, the ends of each chain, what the chains' knots say of each other, and anchors
-    /// that were kept outside.
+    /// Checks every row's MAC, the numbering, the ends of each chain, the heads that the chains' knots name, and
+    /// anchors that were kept outside.
     ///
     /// # Errors
     /// [`StoreError`], if the log can't be read.
@@ -141,7 +141,7 @@ impl Vault {
                     return Ok(Some(Finding::Changed(record.seq)));
                 }
                 if is_fence(record) {
-                    // What it stands for is gone, so no head or anchor can be compared with it.
+                    // The rows that it stands for are gone, so no head or anchor can be compared with it.
                     report.fenced.push((chain, first_of(record), record.seq));
                     continue;
                 }
@@ -240,7 +240,7 @@ impl Vault {
         }
     }
 
-    /// Follows a chain from its base to a row, or to the end of the fence that stands for it, and archives what it sees.
+    /// Follows a chain from its base to a row, or to the end of the fence that stands for it, and archives the rows.
     /// `None` if the chain breaks before that.
     async fn follow(
         &self,

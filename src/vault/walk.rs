@@ -1,4 +1,5 @@
-//! A walk along a chain of the audit log over what is damaged in it: where it is sound, and what fences are to stand for.
+//! A walk along a chain of the audit log across damaged rows: where it is sound, and which rows fences are to stand
+//! for.
 
 use super::{
     Vault,
@@ -9,26 +10,27 @@ use crate::{
     store::AuditRecord,
 };
 
-/// Follows a chain over what is damaged in it.
+/// Follows a chain across damaged rows.
 pub(super) struct Walk {
     base: ChainHead,
-    /// What the vault recorded as the end.
+    /// The head that the vault recorded.
     pub(super) head: Option<ChainHead>,
-    /// The end of what is sound or fenced off.
+    /// The end of the rows that are sound or fenced off.
     pub(super) end: End,
-    /// How many rows there are: the end that is known may be so many rows further, if nothing else says where it is.
+    /// The number of rows in the log: rows with numbers up to this many after the known end may belong to the chain.
     rows: u64,
     /// The last row that does not follow, if the one before did not either.
     lost: Option<ChainHead>,
-    /// The last one of those that may be the end.
+    /// The last row that does not follow, among those whose number the chain may have reached.
     near: Option<ChainHead>,
-    /// The number of rows after that, with numbers that the chain can't have reached. A fence up to them would use its numbers up.
+    /// The number of rows after `near`, with numbers that the chain can't have reached. A fence up to them would use
+    /// the chain's numbers up.
     pub(super) beyond: u64,
     /// The end before each fence, the last row that it stands for, and its time.
     pub(super) fences: Vec<(End, ChainHead, Timestamp)>,
     /// The number of rows at or below the base.
     pub(super) below: u64,
-    /// The row that the head names is another one.
+    /// Whether the row that the head names is another one.
     pub(super) is_fork: bool,
 }
 
@@ -60,8 +62,8 @@ impl Walk {
             }
             None => self.lose(this),
             Some(last) => {
-                // A row's MAC covers that of the row before it. If it is right, then so is that one, though what it is the
-                // MAC of is damaged.
+                // A row's MAC covers the MAC of the row before it. If it is right, then so is that one, though the row
+                // before is damaged.
                 let mut resumed = End::of_base(&last);
                 if vault.keyring().follows(&mut resumed, record) {
                     self.fence(last, record.at);
@@ -87,7 +89,7 @@ impl Walk {
         }
     }
 
-    /// Its time must not precede that of the row before it.
+    /// Adds a fence. Its time must not precede that of the row before it.
     fn fence(&mut self, upto: ChainHead, or: Timestamp) {
         let time = if self.end.at == BEFORE_ALL { or } else { self.end.at };
         self.fences.push((self.end, upto, time));

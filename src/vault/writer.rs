@@ -31,13 +31,13 @@ use crate::{
 const BATCH: usize = 256;
 /// How long a commit is retried while other processes are faster.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The same for what nobody waits to get: beside processes that write all the time, one try in some hundred comes through.
+/// The same for a patient job: beside processes that write all the time, one try in some hundred comes through.
 const LONG_PATIENCE: Duration = Duration::from_mins(1);
-/// Tries without a pause.
+/// The number of tries without a pause.
 const EAGER_TRIES: u32 = 3;
 /// The longest pause between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
-/// The longest time for which codes are read again without a look at what this machine knows of the vault's end.
+/// The longest time for which codes are read again without a check against the vault's end that this machine knows.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// The delay after which commits that need not be durable at once are synced.
 const SYNC_DELAY: Duration = Duration::from_millis(200);
@@ -54,7 +54,7 @@ struct Waiting {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Waiting>,
-    /// Whether a task is committing; it will take whatever is added.
+    /// Whether a task is committing; it also takes jobs that are added meanwhile.
     flushing: bool,
     closed: bool,
 }
@@ -77,12 +77,12 @@ pub(super) struct Writer {
     chain: Mutex<Option<Chain>>,
     /// The last row that the state file may name and that was in the vault.
     kept: Mutex<Option<ChainHead>>,
-    /// When that was looked at.
+    /// When the vault was last checked against the state file.
     looked: Mutex<Option<Instant>>,
     /// The last row that this process knows to be durable.
     durable: Mutex<Option<ChainHead>>,
     sync_due: AtomicBool,
-    /// This process has committed something.
+    /// Whether this process has committed anything.
     committed: AtomicBool,
 }
 
@@ -137,7 +137,7 @@ impl Writer {
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the commit was given up".to_owned())))
     }
 
-    /// Commits what is queued and accepts nothing more.
+    /// Commits the queued jobs and accepts no more.
     pub(super) async fn close(self: &Arc<Self>) -> Result<(), StoreError> {
         let nothing = Job { change: Change::default(), entries: Vec::new(), durable: Durable::Now, patient: false };
         let last = self.commit(nothing).await;
@@ -149,7 +149,7 @@ impl Writer {
         // Commits that were to be durable soon are durable now; record that in the state file.
         let (end, durable) = (lock(&self.chain).map(|chain| chain.end.head()), *lock(&self.durable));
         if let Some(head) = end.or(durable) {
-            // The end of an older copy, which may have grown, must not take the place of what is known.
+            // The end of an older copy, which may have grown, must not take the place of the known one.
             self.must_be_newest(&head).await?;
             self.state.record_end(head, true).await;
         }
@@ -162,7 +162,7 @@ impl Writer {
             let batch: Vec<_> = {
                 let mut queue = lock(&self.queue);
                 if queue.waiting.is_empty() {
-                    // Under the same lock: whatever is queued after this finds no task at work and starts a new one.
+                    // Under the same lock: a job that is queued after this finds no task at work and starts a new one.
                     queue.flushing = false;
                     return;
                 }
@@ -196,7 +196,7 @@ impl Writer {
                 Ok(false) => continue,
                 Err(cause) => cause,
             };
-            // The next commit looks at everything anew: another vault may have taken this one's place meanwhile.
+            // The next commit checks everything anew: another vault may have taken this one's place meanwhile.
             (*lock(&self.chain), *lock(&self.kept), *lock(&self.looked)) = (None, None, None);
             answer(batch, &Err(failed.clone()));
             return Err(failed);
@@ -233,8 +233,9 @@ impl Writer {
         Ok(false)
     }
 
-    /// Where the chain continues. An older copy may have been written over the vault, whose chain goes on where this process
-    /// left it. That is looked at before anything new is given out, and once a second for codes that are read again.
+    /// Where the chain continues. An older copy may have been written over the vault, whose chain goes on where this
+    /// process left it. That is checked before anything new is given out, and once a second for codes that are read
+    /// again.
     async fn chain_for(&self, batch: &[Waiting]) -> Result<Chain, StoreError> {
         let chain = self.chain().await?;
         let is_new = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
@@ -244,7 +245,8 @@ impl Writer {
         Ok(chain)
     }
 
-    /// Refuses an older copy: what this machine knows of a chain's end must be a row of it. (Commits check that `tail` is.)
+    /// Refuses an older copy: the end of a chain that this machine knows must be a row of it. (Commits check that
+    /// `tail` is.)
     async fn must_be_newest(&self, tail: &ChainHead) -> Result<(), StoreError> {
         *lock(&self.looked) = Some(Instant::now());
         let kept = *lock(&self.kept);
@@ -340,7 +342,7 @@ impl Writer {
         Ok(chain)
     }
 
-    /// Pauses before the next try, for a different time in each process, so that others get a chance.
+    /// Pauses before the next try, for a different time in each process, so that other processes get a chance.
     async fn pause(&self, tried: u32) {
         if tried < EAGER_TRIES {
             return;
@@ -399,11 +401,11 @@ mod tests {
         vault::keyring::tests::vault,
     };
 
-    /// A store that other processes, or a failing disk, always get at first.
+    /// A store that answers commits as if other processes were faster, or the disk failed.
     struct Contrary {
         answer: fn(usize) -> Result<Committed, StoreError>,
         commits: Mutex<Vec<Arc<Commit>>>,
-        /// What it shows of its only chain.
+        /// The records that it shows of its only chain.
         rows: Mutex<Vec<AuditRecord>>,
         synced: Result<(), StoreError>,
         syncs: Mutex<usize>,
@@ -549,7 +551,7 @@ mod tests {
         assert_eq!(writer.commit(job(4)).await, Ok(Outcome::Done));
         let commits = lock(&store.commits);
         let tails: Vec<_> = commits.iter().map(|commit| commit.tail.map(|tail| tail.seq)).collect();
-        // The last one read the end of the chain, which is as empty as the store says.
+        // The last commit read the end of the chain anew, which is empty in the store.
         assert_eq!(tails, [Some(0), Some(1), Some(0)]);
         assert_eq!(commits[1].changes.len(), 2, "both were ready");
     }
@@ -569,7 +571,7 @@ mod tests {
         (1..=count).map(|nth| keyring.append(&mut end, &job(nth).entries[0]).unwrap().record).collect()
     }
 
-    /// The look comes before the commit. It must not be trusted once the commit did not happen.
+    /// The check of the chain's end comes before the commit. It must not be trusted once the commit has failed.
     #[tokio::test]
     async fn an_older_copy_that_came_after_a_commit_that_failed_is_noticed() {
         let failing: [fn(usize) -> Result<Committed, StoreError>; 3] = [

@@ -76,7 +76,7 @@ pub(super) fn move_vault(vault: Format1, keyring: &Keyring, now: Timestamp) -> R
     let snapshot = upgrade.snapshot().to_owned();
     let moving = Move { from: &upgrade, keyring, accounts: BTreeMap::new(), batch: Vec::new() };
     if let Err(error) = moving.everything(now) {
-        // The vault is unchanged, and its copy goes with `upgrade`.
+        // The vault is unchanged, and its copy is removed when `upgrade` is dropped.
         return Err(match error {
             StoreError::Damaged { what } => {
                 let what = format!("{what}; nothing was changed. Remove it with the version that made the vault");

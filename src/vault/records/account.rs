@@ -1,4 +1,4 @@
-//! An account.
+//! The record of an account.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! An enrolment.
+//! The record of an enrolment.
 
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ use crate::{
     store::{Kind, Record},
 };
 
-/// The only record of its kind.
+/// The record of the floor, the only one of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) struct Floor {
     pub(in crate::vault) until: Timestamp,

@@ -12,7 +12,7 @@ use crate::{
     vault::root::{Header, Slot, WrappedEpoch},
 };
 
-/// The only record of its kind.
+/// The record of the header, the only one of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vault) struct VaultHeader {
     pub(in crate::vault) keys: Header,
@@ -97,7 +97,8 @@ impl Stored for VaultHeader {
 
     fn read(record: &Record) -> Option<Self> {
         let body: Body = from_json(&record.body)?;
-        // Nothing is trusted yet, and each slot of a passphrase costs a derivation. While a slot gets a new key, there are two.
+        // The header is not trusted yet, and each slot of a passphrase costs a derivation. While a slot gets a new key, it
+        // is there twice.
         if body.slots.len() > 2 * VAULT_KEYS_MAX {
             return None;
         }

@@ -55,7 +55,7 @@ pub trait Stored: Sized {
         0
     }
 
-    /// In which list it appears.
+    /// Whether it is listed as live or as deleted.
     fn life(&self) -> Life {
         Life::Live
     }
@@ -63,7 +63,7 @@ pub trait Stored: Sized {
     /// Its encoded body.
     fn body(&self) -> Vec<u8>;
 
-    /// Reads it from a record whose MAC is right. `None`: the record was never written like this.
+    /// Reads it from a record whose MAC is right. `None`: this program never writes such a record.
     fn read(record: &Record) -> Option<Self>;
 
     /// Its index entries, besides its id.
@@ -178,7 +178,7 @@ fn to_json<T: Serialize>(body: &T) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }
 
-/// Reads every kind of record from these bytes: 16 of them its id, the others its body.
+/// Reads every kind of record from these bytes: the first 16 are its id, the others its body.
 #[cfg(fuzzing)]
 pub(super) fn fuzz(bytes: &[u8]) {
     let Some((id, body)) = bytes.split_at_checked(16) else { return };

@@ -1,4 +1,4 @@
-//! A seat.
+//! The record of a seat.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! The PIN of a seat.
+//! The record of a seat's PIN.
 
 use serde::{Deserialize, Serialize};
 

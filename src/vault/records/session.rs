@@ -1,4 +1,4 @@
-//! A session of a handshake client, and a message on its way to the node with the session's stream.
+//! The records of a handshake client's session, and of a message on its way to the node with the session's stream.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ struct LetterBody {
     sealed: Bytes,
 }
 
-/// It belongs to no account in the store, because it ends by itself.
+/// A session belongs to no account in the store, because it ends by itself.
 impl Stored for Session {
     const KIND: Kind = Kind::Session;
 
@@ -84,7 +84,8 @@ impl Stored for Session {
         })
     }
 
-    /// Only those over Streamable HTTP are counted over all nodes: a stream is a connection of its node, and counted there.
+    /// Only sessions over Streamable HTTP are counted over all nodes: a stream is a connection of its node, and is
+    /// counted there.
     fn finders(&self, keyring: &Keyring) -> Finders {
         let words = match &self.carried {
             Carried::Anywhere(_) => vec![keyring.sessions_word(None), keyring.sessions_word(Some(&self.owner))],

@@ -1,4 +1,4 @@
-//! A short-lived token.
+//! The record of a short-lived token.
 
 use serde::{Deserialize, Serialize};
 

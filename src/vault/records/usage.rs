@@ -25,7 +25,7 @@ pub(in crate::vault) struct UseRecord {
     pub(in crate::vault) state: UseState,
 }
 
-/// The codes of one secret that one holder was given.
+/// The count of the codes of one secret that one holder was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vault) struct CountRecord {
     pub(in crate::vault) secret: SecretId,

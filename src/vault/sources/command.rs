@@ -1,5 +1,5 @@
-//! The output of a command, such as a client of a key management service. No shell runs it, its input is empty, and what
-//! it says on standard error is for the person alone.
+//! The output of a command, such as a client of a key management service. No shell runs it, its input is empty, and its
+//! standard error is for the person alone.
 
 use std::{process::Stdio, time::Duration};
 
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::{KEY_BYTES_MAX, KeyError, key_of};
 use crate::vault::key::Kek;
 
-/// How long it may take: a person may have to touch a device.
+/// How long the command may take: a person may have to touch a device.
 const TIME: Duration = Duration::from_secs(30);
 
 /// Runs the command and reads its key.
@@ -53,7 +53,7 @@ async fn key_within(words: &[String], time: Duration) -> Result<Kek, KeyError> {
     key_of(&output).ok_or_else(|| failed(form.to_owned()))
 }
 
-/// The status and the output; `None`: there is too much of it.
+/// The status and the output; `None`: the output is too long.
 async fn output_of(child: &mut Child) -> std::io::Result<Option<(std::process::ExitStatus, Zeroizing<Vec<u8>>)>> {
     let most = KEY_BYTES_MAX as u64 + 1;
     let mut output = Zeroizing::new(Vec::with_capacity(KEY_BYTES_MAX * 2));
@@ -67,7 +67,7 @@ async fn output_of(child: &mut Child) -> std::io::Result<Option<(std::process::E
 }
 
 async fn stop(child: &mut Child) {
-    // It may have ended by itself.
+    // The command may have ended by itself.
     let _ = child.kill().await;
 }
 

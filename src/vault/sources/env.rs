@@ -1,6 +1,6 @@
-//! A variable of the environment. Other processes of the user can read it there as long as the process runs, and nothing
-//! that is safe removes it from the running process: so the program replaces itself by itself, without the variable, and
-//! hands the value over through a pipe.
+//! A variable of the environment. Other processes of the user can read it there as long as the process runs, and no
+//! safe code removes it from the running process: so the program replaces itself by itself, without the variable, and
+//! passes the value through a pipe.
 
 use std::{
     ffi::OsString,
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::{KeyError, key_of};
 use crate::vault::key::Kek;
 
-/// The longest value that is handed over; a pipe takes it without a reader.
+/// The longest value that is handed over, in bytes; a pipe takes it without a reader.
 const VALUE_BYTES_MAX: usize = 1024;
 
 /// The key in a variable's value.
@@ -22,7 +22,7 @@ pub(super) fn key(value: Option<&[u8]>) -> Result<Kek, KeyError> {
     key_of(value).ok_or(KeyError::Env("does not hold a key: 32 bytes in base64 or hexadecimal"))
 }
 
-/// Replaces this process by the same program without these variables. `list` is the name of the variable that tells it
+/// Replaces this process by the same program without these variables. `list` is the name of the variable that lists
 /// where their values are. Call it while the process has one thread. It returns only if that fails.
 #[cfg(unix)]
 pub fn hand_over(list: &str, words: &[OsString], variables: &[(String, Zeroizing<Vec<u8>>)]) -> io::Error {
@@ -35,7 +35,8 @@ pub fn hand_over(list: &str, words: &[OsString], variables: &[(String, Zeroizing
         process::Command,
     };
 
-    // By its name if that is still there, so that lists of processes show the name; an update may have replaced the file.
+    // Run the program by its path if the file is still there, so that lists of processes show its name; an update may
+    // have replaced the file.
     let running = std::env::current_exe().ok().filter(|program| program.is_file());
     let mut command = Command::new(running.unwrap_or_else(|| "/proc/self/exe".into()));
     if let Some((name, rest)) = words.split_first() {
@@ -47,7 +48,8 @@ pub fn hand_over(list: &str, words: &[OsString], variables: &[(String, Zeroizing
             if value.len() > VALUE_BYTES_MAX {
                 return Err(io::Error::other("its value is too long for a key"));
             }
-            // Both ends stay open in the new program; the writing one is closed here, so that its reader finds an end.
+            // The new program inherits an open end; the writing end is closed here, so that the reader finds the end of
+            // the value.
             let (reader, writer) = rustix::pipe::pipe()?;
             File::from(writer).write_all(value)?;
             Ok(reader)
@@ -71,7 +73,7 @@ pub fn hand_over(_: &str, _: &[OsString], _: &[(String, Zeroizing<Vec<u8>>)]) ->
 /// The value of a variable that the process before this one handed over, by the list that it left.
 ///
 /// # Errors
-/// The value can't be read, as after somebody else set the list.
+/// The value can't be read, for example because another program set the list.
 pub fn handed(list: &str, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let place = list.split(',').filter_map(|entry| entry.split_once(':')).find(|(known, _)| *known == name);
     let Some(number) = place.and_then(|(_, number)| number.parse::<u16>().ok()) else { return Ok(None) };

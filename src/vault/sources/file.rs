@@ -21,35 +21,35 @@ use crate::{
 /// Why a key file can't be used. The error never quotes the file, nor parts of its path that look like a seed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// It does not exist.
+    /// The file does not exist.
     #[error(
         "there is no key file {}; without it the vault can't be opened. Restore it, or name it with --key-file or COUNTERSIGN_KEY_FILE",
         without_seeds(.0)
     )]
     Missing(PathBuf),
-    /// Other users may read or write it.
+    /// Other users may read or write the file.
     #[error("the key file {0} is accessible to other users (mode {mode:o}); run: chmod 600 {0}", without_seeds(.path))]
     LooseMode {
         /// The file.
         path: PathBuf,
-        /// Its mode.
+        /// The file's mode.
         mode: u32,
     },
-    /// Not a regular file, or another user's.
+    /// It is not a regular file, or belongs to another user.
     #[error("the key file {} {what}", without_seeds(.path))]
     NotOurs {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         what: &'static str,
     },
-    /// It is empty: a first start was killed before it wrote the key, or somebody ran `touch`.
+    /// The file is empty: a first start was killed before it wrote the key, or a person ran `touch`.
     #[error(
         "the key file {} is empty; if no vault was made with it, remove it and start again, else restore it from a backup",
         without_seeds(.0)
     )]
     Empty(PathBuf),
-    /// It holds no key.
+    /// The file holds no key.
     #[error("the key file {} does not hold a key (32 bytes in base64)", without_seeds(.0))]
     Malformed(PathBuf),
     /// The system returned an error.
@@ -57,7 +57,7 @@ pub enum KeyFileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
@@ -67,8 +67,8 @@ pub(super) fn place(named: Option<&Path>, folder: &Path, vault: VaultId) -> Path
     named.map_or_else(|| folder.join(format!("{vault}.key")), Path::to_owned)
 }
 
-/// The same. Refused if it is in the vault's folder, directly or through a link, or in our folder for keys and that folder
-/// is not private.
+/// Like [`place`], but refuses a path in the vault's folder, directly or through a link, and one in our folder for keys
+/// if that folder is not private.
 pub(super) fn checked_place(named: Option<&Path>, keys: &Path, spot: Spot<'_>) -> Result<PathBuf, KeyError> {
     let path = place(named, keys, spot.vault);
     let Some(folder) = path.parent() else { return Ok(path) };
@@ -99,7 +99,7 @@ pub(super) fn find_or_make(path: &Path, random: &dyn Random) -> Result<Kek, KeyE
     }
 }
 
-/// The place beside a key file where its next key is made. A link is refused: its file belongs to somebody else.
+/// The place beside a key file where its next key is made. A link is refused: its file belongs to another owner.
 pub(super) fn next_to(path: &Path) -> Result<PathBuf, KeyFileError> {
     let facts = fs::symlink_metadata(path).map_err(|source| of_io(path, source))?;
     if facts.is_symlink() {
@@ -165,7 +165,7 @@ fn drafts_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
         let entry = entry?;
         let found = entry.file_name();
         let rest = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".new"));
-        // That of another file, such as the next key, has more dots.
+        // The draft of another file, such as the next key, has more dots.
         if rest.is_some_and(|mark| !mark.contains('.')) {
             drafts.push(entry.path());
         }
@@ -192,7 +192,7 @@ pub(super) fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> {
     bytes.get(..written).and_then(Key::from_slice).map(Kek).ok_or_else(malformed)
 }
 
-/// Reads a file that nobody else can read or change. Of a longer one, one byte more than `most`.
+/// Reads a file that no other user can read or change. Of a longer file, returns one byte more than `most`.
 ///
 /// # Errors
 /// [`KeyFileError`], which never quotes the file.
@@ -221,7 +221,7 @@ pub(super) fn create_key_file(path: &Path, kek: &Kek) -> Result<(), KeyFileError
     let draft = draft_of(path).map_err(failed)?;
     let written = write_private(&draft, kek).and_then(|()| rename_new(&draft, path));
     if let Err(source) = written {
-        // Nobody else knows the draft's name, so it is safe to remove.
+        // No other process knows the draft's name, so it is safe to remove.
         let _ = fs::remove_file(&draft);
         return Err(failed(source));
     }
@@ -312,8 +312,8 @@ struct FileFacts {
 
 #[cfg(unix)]
 impl FileFacts {
-    /// Refuses a file that others could read or change. On a read-only mount nobody can change it, and the mount's
-    /// owner chose its readers: Kubernetes mounts a Secret as root's file that one group may read.
+    /// Refuses a file that other users could read or change. On a read-only mount no user can change it, and the
+    /// mount's owner chose its readers: Kubernetes mounts a Secret as root's file that one group may read.
     fn refused(self, path: &Path, me: u32) -> Result<(), KeyFileError> {
         let not_ours = |what| Err(KeyFileError::NotOurs { path: path.to_owned(), what });
         if !self.plain {
@@ -549,7 +549,7 @@ mod tests {
             assert!(read_key_file(&path).is_err(), "who only reads changes nothing");
             assert_eq!(*find_or_make(&path, &SystemRandom).unwrap().0.expose(), BYTES);
             assert!(!draft.exists() && next.exists());
-            // Another name is somebody else's.
+            // Another name belongs to another owner.
             fs::hard_link(&path, folder.path().join("vault.key.copy")).unwrap();
             assert!(find_or_make(&path, &SystemRandom).is_err());
         }
@@ -563,7 +563,7 @@ mod tests {
             assert!(error.to_string().contains("has a second name (a hard link)"), "{error}");
         }
 
-        /// A test can mount nothing, so what the system would say is made here.
+        /// A test can mount nothing, so the facts that the system would report are made here.
         #[test]
         fn a_secret_that_is_mounted_read_only_may_be_the_superusers_and_readable_by_one_group() {
             let me = 65_532;

@@ -33,7 +33,7 @@ pub(super) async fn find_or_make(vault: VaultId, may_ask: bool, random: &dyn Ran
     make_under(&vault.to_string(), may_ask, random).await
 }
 
-/// The key that is to be the vault's next one, if there is one.
+/// The vault's next key, if there is one.
 pub(super) async fn find_next(vault: VaultId, may_ask: bool) -> Result<Option<Kek>, KeyError> {
     find_under(&next(vault), may_ask).await
 }
@@ -49,7 +49,7 @@ pub(super) async fn take_next(vault: VaultId, may_ask: bool) -> Result<(), KeyEr
     write_under(&vault.to_string(), &kek.0, may_ask).await
 }
 
-/// Removes the entry of a vault that did not come to be.
+/// Removes the entry of a vault whose creation failed.
 pub(super) async fn forget(vault: VaultId, may_ask: bool) -> Result<(), KeyError> {
     within(may_ask, system::remove(&vault.to_string(), may_ask)).await
 }
@@ -193,7 +193,7 @@ mod system {
         .await
     }
 
-    /// The system may ask the person before it answers.
+    /// Runs `act` on a thread of its own, because the system may ask the person before it answers.
     async fn on_a_thread<T: Send + 'static>(
         act: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
@@ -222,7 +222,7 @@ mod system {
     }
 }
 
-/// None, in a build that leaves it out.
+/// No keyring, in a build without the feature.
 #[cfg(not(feature = "keyring"))]
 mod system {
     use std::future::{Ready, ready};

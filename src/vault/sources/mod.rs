@@ -1,4 +1,4 @@
-//! The sources of the keys that open a vault, one file each. A source that was chosen is the only one that is asked.
+//! The sources of the keys that open a vault, one file each. Only the source that was chosen is used.
 //!
 //! `file` and `keyring` keep one key for each vault and make it if they have none; `passphrase` derives another key for
 //! each slot; `recovery`, `credential`, `env` and `command` have one key, whatever the vault.
@@ -42,7 +42,7 @@ use crate::{
 /// The longest text or output in which a key is looked for: 64 characters and some white space.
 const KEY_BYTES_MAX: usize = 128;
 
-/// A source, with what a person or the environment gave for it.
+/// A source, with the values that a person or the environment gave for it.
 pub struct Source {
     from: From,
     /// The key of a source that has only one, once it was read: a command that asks a person runs once.
@@ -63,7 +63,7 @@ enum From {
 #[derive(Clone, Copy)]
 pub(super) struct Spot<'a> {
     pub(super) vault: VaultId,
-    /// The store's file.
+    /// The store's location: its file, or its place on a server.
     pub(super) location: &'a Path,
     pub(super) data_dir: &'a Path,
 }
@@ -71,7 +71,7 @@ pub(super) struct Spot<'a> {
 /// A key for a new slot.
 pub struct NewKey {
     pub(super) source: SourceKind,
-    /// What the slot keeps so that the key can be had again.
+    /// The parameters that the slot keeps so that the key can be derived again.
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) kek: Arc<Kek>,
 }
@@ -88,36 +88,36 @@ pub enum KeyError {
     /// The folder of keys is not private.
     #[error(transparent)]
     Folder(store::OpenError),
-    /// The keyring of the session.
+    /// An error of the session's keyring.
     #[error("the keyring of this session {0}")]
     Keyring(String),
-    /// A credential of systemd.
+    /// An error of a credential of systemd.
     #[error("the credential of systemd {0}")]
     Credential(&'static str),
-    /// A variable of the environment.
+    /// An error of a variable of the environment.
     #[error("the variable that --key-source names {0}")]
     Env(&'static str),
-    /// A command.
+    /// An error of a command.
     #[error("the command of the key, {}, {what}", without_seeds(Path::new(.program)))]
     Command {
         /// The program, without its arguments.
         program: String,
-        /// What went wrong.
+        /// The failure, in words.
         what: String,
     },
     /// A passphrase that is too short for a new slot, for example.
     #[error("the passphrase {0}")]
     Passphrase(&'static str),
-    /// The words of a recovery key.
+    /// An error of the words of a recovery key.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
-    /// A slot asks for more work than a passphrase may cost, or can't be read.
+    /// A slot requires more work than a passphrase may cost, or can't be read.
     #[error("a slot of the vault asks for work beyond the limits, or can't be read: its header was changed")]
     Slot,
     /// No slot belongs to the key.
     #[error("this key is not the vault's")]
     Wrong,
-    /// There is nobody to ask.
+    /// There is no person to ask.
     #[error(
         "a sidecar can't ask a person for it; sources that work without one are file:PATH, keyring, credential:NAME, env:NAME, \
          command:[…], passphrase:FILE and recovery:FILE"
@@ -168,8 +168,8 @@ impl Source {
         Self::of(From::Command(words))
     }
 
-    /// The same source, if it can be asked again without a person and without anything that must be kept secret: another key
-    /// may be there by then. Whatever was read is not taken along.
+    /// The same source, if it can give a key again without a person and without anything that must be kept secret: it
+    /// may have another key by then. A key that was read is not taken along.
     pub(super) fn again(&self) -> Option<Self> {
         match &self.from {
             From::File { named, folder } => Some(Self::file(named.clone(), folder.clone())),
@@ -193,7 +193,7 @@ impl Source {
         }
     }
 
-    /// The key file of a vault, if this is one.
+    /// The key file of a vault, if the source is one.
     pub(super) fn file_of(&self, vault: VaultId) -> Option<PathBuf> {
         match &self.from {
             From::File { named, folder } => Some(file::place(named.as_deref(), folder, vault)),
@@ -206,7 +206,7 @@ impl Source {
         }
     }
 
-    /// What was tried, for people.
+    /// A description of the key that was tried, for people.
     pub(super) fn shown(&self, vault: VaultId) -> String {
         match &self.from {
             From::File { .. } => {
@@ -257,8 +257,8 @@ impl Source {
         matches!(self.from, From::File { .. } | From::Keyring { .. })
     }
 
-    /// The key that a file or a keyring has for the vault, whether it opens it or not. `None`: there is none, or another kind
-    /// of source keeps its own.
+    /// The key that a file or a keyring has for the vault, whether or not it opens the vault. `None`: there is none, or
+    /// the source is of another kind.
     pub(super) async fn own_key(&self, spot: Spot<'_>) -> Result<Option<Arc<Kek>>, KeyError> {
         match &self.from {
             From::File { named, folder } => {
@@ -274,7 +274,8 @@ impl Source {
         }
     }
 
-    /// Makes a key beside the one that the source has, or finds one that was made there before. `own` is the one that it has.
+    /// Makes a key beside the one that the source has, or finds one that was made there before. `own` is the source's
+    /// current key.
     pub(super) async fn stage(&self, spot: Spot<'_>, own: &Kek, random: &dyn Random) -> Result<Arc<Kek>, KeyError> {
         match &self.from {
             From::File { named, folder } => {
@@ -307,7 +308,7 @@ impl Source {
         }
     }
 
-    /// Removes what is left beside the source's key after that.
+    /// Removes what [`Self::stage`] left beside the source's key.
     pub(super) async fn forget_staged(&self, spot: Spot<'_>) -> Result<(), KeyError> {
         match &self.from {
             From::File { named, folder } => {
@@ -320,10 +321,11 @@ impl Source {
         }
     }
 
-    /// Removes the key that was made for a vault of this id, which did not come to be. Nobody else has seen the id, so no other
-    /// vault has the key. A key file with a name of its own stays: another process may have made a vault with it by now.
+    /// Removes the key that was made for a vault whose creation failed. No other process has seen the vault's id, so no
+    /// other vault has the key. A key file with a name of its own stays: another process may have made a vault with it
+    /// by now.
     pub(super) async fn forget_unused(&self, vault: VaultId) {
-        // What can't be removed opens nothing.
+        // A key that can't be removed opens nothing.
         match &self.from {
             From::File { named: None, folder } => drop(fs::remove_file(file::place(None, folder, vault))),
             From::Keyring { may_ask } => drop(keyring::forget(vault, *may_ask).await),
@@ -358,7 +360,7 @@ impl Source {
     }
 }
 
-/// The kind alone.
+/// Shows the kind alone.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind().as_str())

@@ -1,5 +1,5 @@
-//! A passphrase: Argon2id makes a slot's key from it. What that costs is kept in the slot, and checked before any work,
-//! since a header is read before it can be trusted.
+//! A passphrase: Argon2id makes a slot's key from it. The cost is kept in the slot, and checked before any work, since
+//! a header is read before it can be trusted.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,7 +24,7 @@ use crate::{
 /// A passphrase as it was typed, in one form of its characters. No `Debug`.
 pub struct Passphrase(Arc<Zeroizing<String>>);
 
-/// What a derivation costs.
+/// The cost of a derivation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Cost {
     memory_kib: u32,
@@ -32,7 +32,7 @@ struct Cost {
     lanes: u32,
 }
 
-/// A derivation that a slot asks for, within the limits.
+/// A derivation with a slot's parameters, within the limits.
 struct Derivation {
     cost: Cost,
     salt: [u8; 16],
@@ -42,7 +42,7 @@ impl Cost {
     /// For new slots: RFC 9106's second recommendation (64 MiB, three passes), in one lane because one thread computes it.
     const NEW: Self = Self { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
 
-    /// Whether it is within the limits: 1 GiB, and 4 GiB over all passes, which take some seconds.
+    /// Whether the cost is within the limits: 1 GiB, and 4 GiB over all passes, which take some seconds.
     const fn is_bearable(self) -> bool {
         const MEMORY_KIB_MAX: u32 = 1024 * 1024;
         const WORK_KIB_MAX: u64 = 4 * 1024 * 1024;
@@ -71,7 +71,7 @@ impl Derivation {
         numbers.into_iter().chain(texts).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// `None`: there is no memory for it.
+    /// Derives the key. `None`: there is no memory for it.
     fn key(&self, passphrase: &str) -> Option<Kek> {
         let params = Params::new(self.cost.memory_kib, self.cost.passes, self.cost.lanes, Some(32)).ok()?;
         let mut key = Zeroizing::new([0; 32]);
@@ -82,7 +82,7 @@ impl Derivation {
 }
 
 impl Passphrase {
-    /// Takes what was typed or read, without the end of its line.
+    /// Takes a passphrase as it was typed or read, without the end of its line.
     pub fn new(typed: &str) -> Self {
         let line = typed.strip_suffix('\n').unwrap_or(typed);
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -92,7 +92,7 @@ impl Passphrase {
         Self(Arc::new(text))
     }
 
-    /// Whether two are the same.
+    /// Whether two passphrases are the same.
     pub fn is(&self, other: &Self) -> bool {
         *self.0 == *other.0
     }
@@ -129,7 +129,7 @@ impl Passphrase {
         Ok((self.derive(derivation).await?, parameters))
     }
 
-    /// Derives on a thread of its own: it takes a tenth of a second or more.
+    /// Derives a key on a thread of its own: it takes a tenth of a second or more.
     async fn derive(&self, derivation: Derivation) -> Result<Kek, KeyError> {
         let passphrase = Arc::clone(&self.0);
         let derived = tokio::task::spawn_blocking(move || derivation.key(&passphrase)).await;
@@ -181,7 +181,7 @@ mod tests {
         }
         let other = Slot { parameters: [("kdf".to_owned(), "scrypt".to_owned())].into(), ..slot("8", "1", "1") };
         assert!(matches!(passphrase.key(&[other]).await, Err(KeyError::Slot)));
-        // It hides no other one.
+        // A slot that can't be read hides no other one.
         let derivation = Derivation { cost: Cost { memory_kib: 8, passes: 1, lanes: 1 }, salt: [1; 16] };
         let check = passphrase.derive(Derivation { ..derivation }).await.unwrap().0.check();
         let fits = Slot { parameters: derivation.parameters(), check, ..slot("8", "1", "1") };

@@ -11,7 +11,7 @@ use crate::{
 
 /// The English list of BIP-39: 2,048 words in order, no two of which begin with the same four letters.
 const WORDS: &str = include_str!("recovery_words.txt");
-/// Words of a key: 256 bits and a checksum of 8, at 11 bits a word.
+/// The number of words of a key: 256 bits and a checksum of 8, at 11 bits a word.
 const COUNT: usize = 24;
 const WORD_BITS: usize = 11;
 
@@ -72,7 +72,7 @@ impl RecoveryWords {
         if bits.last() == Some(&checksum(&key)) { Ok(Self(key)) } else { Err(RecoveryError::Checksum) }
     }
 
-    /// The words, with a space between them. There is room for a line break.
+    /// The words, with a space between them. The text has room for a line break.
     pub fn text(&self) -> Zeroizing<String> {
         // The longest word has eight letters. A text that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(COUNT * 9));
@@ -90,7 +90,7 @@ impl RecoveryWords {
         text
     }
 
-    /// Whether two are the same.
+    /// Whether two recovery keys are the same.
     pub fn is(&self, other: &Self) -> bool {
         *self.0 == *other.0
     }
