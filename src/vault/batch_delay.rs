@@ -2,7 +2,7 @@
 //! again. So while one commit is on its way, other changes queue; if these are committed as soon as it has landed, two
 //! groups of callers take turns, and each waits for both commits. The same happens if the first caller that comes back
 //! commits alone. Together they wait for one commit. So a batch briefly waits for the callers of the commit that has
-//! just landed, as long as they come.
+//! just landed. If no more than half of them come, the next batches don't wait.
 //!
 //! Many callers do better in turns: while the commit of one half is on its way, the other half reads and decides.
 
@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 
-/// The longest wait; a wait is never longer than the last commit. (The runtime's timers count whole milliseconds.)
+/// The longest wait, if the last commit took no less. The runtime's timers count whole milliseconds, and round up.
 const LONGEST: Duration = Duration::from_millis(2);
 /// The most callers that wait together.
 const MOST: usize = 16;
@@ -65,7 +65,7 @@ impl BatchDelay {
         let came = queued().saturating_sub(before);
         let mut state = self.lock();
         state.wanted = None;
-        if came.saturating_mul(2) < landed {
+        if came.saturating_mul(2) <= landed {
             state.alone = ALONE;
         }
     }

@@ -1,10 +1,10 @@
 //! The statements of a commit: guards first, then the changes.
 //!
-//! A guard that does not hold divides by zero, and the server undoes the whole transaction. Every statement that writes
-//! also demands the lock timeout that `BEGIN` sets: should `BEGIN` fail alone, the statements behind it do nothing.
+//! A guard that does not hold divides by zero, and the server undoes the whole transaction. Every statement behind a `BEGIN`
+//! that writes also demands the lock timeout that it sets: should `BEGIN` fail alone, the statements behind it do nothing.
 //!
-//! What commits of codes do fits into one statement. Each further one is answered by itself, and its answer wakes this process:
-//! with eight of them that took longer than the work.
+//! The commit of a code is a single statement, and a transaction of its own. The server answers every statement by itself, and
+//! each answer wakes this process: waking it eight times takes longer than the work.
 
 use super::{
     link::{Step, Value},
@@ -89,8 +89,8 @@ const APPEND: &str = "INSERT INTO audit (place, at, mac, account, actor_key, key
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], \
     $9::text[], $10::bytea[]) WHERE current_setting('lock_timeout') = '3999ms'";
 
-/// A whole commit that only logs, replaces records and holds others. `moved` is read first, and has whatever waits for a lock
-/// give up in time.
+/// A whole commit that only logs, replaces records and holds others. `moved` is read first, and sets the timeout for the locks
+/// of rows.
 const SINGLE: &str = "WITH moved AS (UPDATE writer SET flight = $3, lease_until = \
     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $4 \
     WHERE chain = $1 AND epoch = $2 AND set_config('lock_timeout', '3999ms', true) <> '' RETURNING 1), \
@@ -162,17 +162,24 @@ pub(super) fn chains() -> [Step; 2] {
     [TAKEN, BEGUN].map(|sql| Step::new(sql, vec![Value::Number(LEASE)]))
 }
 
-/// A commit as one statement, if it does nothing that this can't.
+/// Returns a commit as one statement, if that can do everything the commit does.
+///
+/// It has one snapshot, from before it waits for the writer's row. So a commit that names no record is not among them: if a repair
+/// replaced the whole content meanwhile, only the records' versions would show it.
 pub(super) fn single(lease: &Lease, plan: &Plan<'_>, tail: Option<&Tail>) -> Result<Option<Step>, StoreError> {
     let Plan { locked, held, none_in, removed, prefixes, inserted, updated, indexed, pruned, rows, .. } = plan;
     let puts_more = !inserted.is_empty() || !indexed.is_empty() || updated.iter().any(|record| is_counted(record));
     let removes = !removed.is_empty() || !prefixes.is_empty() || !pruned.is_empty();
-    let looks = !none_in.is_empty() || held.iter().any(|(_, held)| *held == Condition::Absent);
-    let Some(tail) = tail.filter(|_| !rows.is_empty() && !puts_more && !removes && !looks) else { return Ok(None) };
+    let needs_absence = !none_in.is_empty() || held.iter().any(|(_, held)| *held == Condition::Absent);
+    let names_none = updated.is_empty() && held.is_empty();
+    if rows.is_empty() || puts_more || removes || needs_absence || names_none {
+        return Ok(None);
+    }
+    let Some(tail) = tail else { return Ok(None) };
     let mut values = leased(lease).values;
     values.extend(held_values(held));
     values.extend(columns(updated));
-    // Records that are replaced are locked, in the same order.
+    // `locked` has the same records as `updated`, in the same order.
     values.push(versions(locked));
     values.extend(tail_values(tail)?);
     values.extend(row_values(rows)?);
@@ -392,10 +399,12 @@ mod tests {
     #[test]
     fn what_commits_of_codes_do_is_one_statement_and_whatever_does_more_is_several() {
         assert!(is_single(of_a_code()));
-        assert!(is_single(Change { put: Vec::new(), expect: Vec::new(), ..of_a_code() }));
+        assert!(is_single(Change { put: Vec::new(), ..of_a_code() }));
+        assert!(is_single(Change { expect: Vec::new(), ..of_a_code() }));
 
-        let more: [fn(&mut Change); 8] = [
+        let more: [fn(&mut Change); 9] = [
             |change| change.audit.clear(),
+            |change| (change.put, change.expect) = (Vec::new(), Vec::new()),
             |change| change.expect.push(Expect::Absent(key("new"))),
             |change| change.expect.push(Expect::NoneIn(Kind::Use, AccountId::new(uuid::Uuid::from_u128(1)))),
             |change| change.put = vec![put(Kind::Use, 1)],

@@ -225,10 +225,13 @@ impl Link {
         Ok(rows.first().map(time))
     }
 
-    /// Has the server plan each prepared statement once. A server without this setting plans as it likes.
+    /// Has the server plan each prepared statement once, and give up a lock of a table in time. A server without one of these
+    /// settings goes on without it.
     pub(super) async fn plan_once(&self) {
         if self.prepares {
             let _ = self.batch("SET plan_cache_mode = force_generic_plan").await;
+            // Not the value that `BEGIN` sets, by which statements know that they are in a flight.
+            let _ = self.batch("SET lock_timeout = '3998ms'").await;
         }
     }
 

@@ -172,6 +172,7 @@ const fn words(turned: Turned) -> (StatusCode, ErrorCode, &'static str) {
             "send the body as it is: the only `Transfer-Encoding` that is understood is `chunked`",
         ),
         Turned::LongUri => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, "the URI is larger than 2 KiB"),
+        Turned::LongCallback => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, "the URI is larger than 8 KiB"),
     }
 }
 

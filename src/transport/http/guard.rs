@@ -51,6 +51,8 @@ pub(super) enum Turned {
     Coding,
     /// The URI is too long.
     LongUri,
+    /// The URI by which an identity provider sends a browser back is too long.
+    LongCallback,
 }
 
 /// Which `Host` a request may have.
@@ -104,9 +106,12 @@ impl Guard {
         headers: &HeaderMap,
         wanted: HostRule,
     ) -> Result<Entry, Turned> {
-        let most = if uri.path() == CALLBACK { ANSWER_BYTES_MAX } else { URI_BYTES_MAX };
+        let (most, long) = match uri.path() {
+            CALLBACK => (ANSWER_BYTES_MAX, Turned::LongCallback),
+            _ => (URI_BYTES_MAX, Turned::LongUri),
+        };
         if uri.path().len() + uri.query().map_or(0, str::len) > most {
-            return Err(Turned::LongUri);
+            return Err(long);
         }
         let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
         let chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));

@@ -631,5 +631,7 @@ fn a_long_code_is_brought_back() {
     let query = format!("code={}&state={}", "x".repeat(6_000), away.asked["state"]);
     assert_eq!(title(&site.come_back(&away.cookie, &query)), "Not signed in");
     let query = format!("code={}&state={}", "x".repeat(9_000), away.asked["state"]);
-    assert_eq!(site.come_back(&away.cookie, &query).refusal(), (413, "too_large".to_owned()));
+    let refused = site.come_back(&away.cookie, &query);
+    assert_eq!(refused.refusal(), (413, "too_large".to_owned()));
+    assert!(refused.text().contains("larger than 8 KiB"), "{}", refused.text());
 }

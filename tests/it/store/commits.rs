@@ -72,7 +72,20 @@ fn what_a_change_expects_must_hold() {
             (Expect::NoneIn(Kind::Secret, account(2)), true),
             (Expect::NoneIn(Kind::Seat, account(1)), true),
         ];
+        let (mut kept, mut rows) = (record(Kind::Use, b"u"), 0);
+        done(store, putting([put(kept.clone())])).await;
         for (number, (expect, holds)) in cases.into_iter().enumerate() {
+            // As the commit of a code: it is logged, and replaces a record.
+            let next = after(&kept, &[u8::try_from(number).unwrap()]);
+            let mut change = logging(tail(3, rows), vec![row(3, rows + 1)]);
+            change.changes.push(Change { expect: vec![expect.clone()], ..putting([put(next.clone())]) });
+            let wanted = if holds { Committed::Done } else { Committed::Stale { changes: vec![1] } };
+            assert_eq!(commit(store, change).await, Ok(wanted), "{expect:?}");
+            if holds {
+                (kept, rows) = (next, rows + 1);
+            }
+            assert_eq!(read(store, Kind::Use, b"u").await.as_ref(), Some(&kept), "{expect:?}");
+
             let id = [u8::try_from(number).unwrap()];
             let change = Change { expect: vec![expect.clone()], ..putting([put(record(Kind::Token, &id))]) };
             let wanted = if holds { Committed::Done } else { Committed::Stale { changes: vec![0] } };

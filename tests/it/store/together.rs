@@ -40,15 +40,20 @@ fn holders_that_log_at_once_share_one_chain() {
 }
 
 /// Adds one to a number, as all changes are made: read, decide, commit, and retry if another caller was faster.
-async fn add_one(store: &SharedStore) -> u32 {
+/// It is logged, in a chain of the caller's own that has so many rows.
+async fn add_one(store: &SharedStore, chain: u32, rows: u64) -> u32 {
     for tries in 0..10_000 {
         let kept = read(store, Kind::Use, b"n").await.unwrap();
         let number = u64::from_be_bytes(kept.body.clone().try_into().unwrap());
         let next = after(&kept, &(number + 1).to_be_bytes());
-        match commit(store, Commit { durable: Durable::Soon, ..now(vec![putting([put(next)])]) }).await.unwrap() {
+        let mut change = logging(tail(chain, rows), vec![row(chain, rows + 1)]);
+        change.changes.push(putting([put(next)]));
+        match commit(store, Commit { durable: Durable::Soon, ..change }).await.unwrap() {
             Committed::Done => return tries,
             Committed::Stale { .. } => {}
-            Committed::Taken { .. } | Committed::Moved { .. } => unreachable!("it bears no name and logs nothing"),
+            Committed::Taken { .. } | Committed::Moved { .. } => {
+                unreachable!("it bears no name, and the chain is its own")
+            }
         }
         tokio::task::yield_now().await;
     }
@@ -65,8 +70,9 @@ fn callers_at_the_same_time_change_a_record_one_after_another() {
         let callers = (0..16_usize).map(|number| {
             let store = Arc::clone(&holders[number % 2]);
             tokio::spawn(async move {
-                for _ in 0..25 {
-                    add_one(&store).await;
+                let chain = u32::try_from(number).unwrap();
+                for rows in 0..25 {
+                    add_one(&store, chain, rows).await;
                 }
             })
         });
