@@ -13,7 +13,7 @@ use super::{
     time::Timestamp,
 };
 
-/// Starts every token, so that secret scanners can find a leaked one.
+/// The prefix of every key, so that secret scanners can find a leaked one.
 const PREFIX: &str = "cs_";
 /// Characters of a key's id.
 const ID_CHARS: usize = 12;
@@ -48,9 +48,9 @@ pub struct KeyRights {
     pub scopes: ScopeSet,
     /// The seat it is bound to.
     pub seat: Option<SeatId>,
-    /// The only secrets that exist for it; `None`: all secrets of the account.
+    /// The only secrets that are visible to it; `None` for all secrets of the account.
     pub secrets: Option<Vec<SecretId>>,
-    /// Codes it may get in an hour, per secret.
+    /// The most codes it may get in an hour, per secret.
     pub codes_per_hour: Option<u32>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
@@ -61,7 +61,7 @@ pub struct KeyRights {
 pub struct ApiKey {
     /// Its public half.
     pub id: KeyId,
-    /// What people call it.
+    /// Its name, for people.
     pub name: Name,
     /// What it may do.
     pub rights: KeyRights,
@@ -71,8 +71,8 @@ pub struct ApiKey {
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// Since when it is off, until a person enables it: an older copy of the vault was accepted, which may not know that it
-    /// was revoked.
+    /// The time since which it is disabled, until a person enables it: an older copy of the vault was accepted, in
+    /// which its revocation may be missing.
     pub off_since: Option<Timestamp>,
 }
 

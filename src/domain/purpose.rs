@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{characters::is_unshowable, limits::PURPOSE_CHARS_MAX, sensitive::masked};
 
-/// Characters that are examined. No person reads more, and searching it for secrets would take time.
+/// Characters that are examined. No person reads more, and searching more for secrets would take time.
 const READ_CHARS_MAX: usize = 8 * PURPOSE_CHARS_MAX;
 /// Characters cut before the end of the examined part: a seed that crosses that end can't be recognised.
 const BLIND_CHARS: usize = 64;

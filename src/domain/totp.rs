@@ -10,7 +10,7 @@ use super::{limits::PERIOD_SECONDS_MAX, seed::Seed, time::Timestamp};
 /// The HMAC's hash function (RFC 6238 §1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Algorithm {
-    /// HMAC-SHA-1, what nearly every service uses.
+    /// HMAC-SHA-1, which nearly every service uses.
     #[default]
     Sha1,
     /// HMAC-SHA-256.
@@ -40,7 +40,7 @@ pub struct TotpParameters {
     pub algorithm: Algorithm,
     /// The number of digits.
     pub digits: Digits,
-    /// The seconds a code lives.
+    /// The seconds for which a code is valid.
     pub period: Period,
 }
 
@@ -53,7 +53,7 @@ pub struct Step(pub u64);
 #[error("not an accepted value")]
 pub struct NotAccepted;
 
-/// A code. Wiped on drop, and without `Debug`: it opens an account for as long as it lives.
+/// A code. It is wiped on drop and has no `Debug`, because it opens an account while it is valid.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Code(String);
 

@@ -1,4 +1,5 @@
-//! Checks a code that a person typed: each step once, and slower after every wrong try. Never here: a clock, a store.
+//! Checks a code that a person typed: each step is accepted once, and wrong tries delay the next one. Never here: a
+//! clock, a store.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Finds the QR codes in a picture: at several sizes first, then after rewrites that undo what spoilt it.
+//! Finds the QR codes in a picture: at several sizes first, then after rewrites that undo the picture's flaws.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const PIXELS_REWRITTEN: usize = 1_500_000;
 /// A rewrite, and the reader that looks at it.
 type Attempt = (fn(&Picture) -> Picture, fn(&Picture) -> Vec<Reading>);
 
-/// What is tried, in turn, if no code was found at any size. Each entry found codes that the ones before it did not, of
+/// The attempts, in turn, if no code was found at any size. Each entry found codes that the ones before it did not, of
 /// those that `tests/interop/qr_pictures.py` makes; the cheap ones are first.
 const ATTEMPTS: [Attempt; 13] = [
     // Specks, shadows and little contrast.
@@ -40,7 +40,7 @@ const ATTEMPTS: [Attempt; 13] = [
     // Modules of one or two pixels.
     (|picture| split(&blurred(&doubled(picture), 2), 24, 0), readers::by_rings),
     (|picture| deblurred(&doubled(picture), 4, 8), readers::by_rings),
-    // The other reader bears more perspective, and tells whether there is a code at all.
+    // The other reader tolerates more perspective, and reports whether there is a code at all.
     (|picture| blurred(picture, 1), readers::by_corners),
     (|picture| split(&blurred(&doubled(picture), 2), 24, 0), readers::by_corners),
     (|picture| split(&deblurred(&blurred(picture, 1), 2, 3), 20, 0), readers::by_corners),
@@ -65,8 +65,8 @@ pub(super) fn look_at(picture: &Picture) -> Result<Vec<Zeroizing<String>>, Unrea
         // Dark codes on light ground, and light ones on dark ground.
         for light in [size, &inverted(size)] {
             found.add(readers::by_rings(light));
-            // In a large picture this takes long, and what the other reader found is all there is but for codes that are
-            // both small and skewed.
+            // In a large picture this takes long, and the other reader has missed only codes that are both small and
+            // skewed.
             if found.codes.is_empty() || light.pixels.len() <= PIXELS_REWRITTEN {
                 found.add(readers::by_corners(light));
             }
@@ -82,7 +82,7 @@ pub(super) fn look_at(picture: &Picture) -> Result<Vec<Zeroizing<String>>, Unrea
     found.texts()
 }
 
-/// What was found so far.
+/// The codes found so far.
 #[derive(Default)]
 struct Readings {
     codes: Vec<Code>,
