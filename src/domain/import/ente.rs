@@ -20,7 +20,7 @@ use super::{
 
 /// Bytes of a block of the cipher.
 const BLOCK: usize = 64;
-/// Bytes of the tag that proves the message.
+/// Bytes of the tag that authenticates the message.
 const TAG: usize = 16;
 /// Bytes of a stream's header.
 const HEADER: usize = 24;

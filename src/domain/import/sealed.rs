@@ -215,7 +215,7 @@ pub(super) fn gcm(key: &[u8; 32], nonce: &[u8], sealed: &[u8], aad: &[u8]) -> Op
     opened.ok().map(Zeroizing::new)
 }
 
-/// Opens AES-256-CBC with PKCS#7 padding. It proves nothing: check a MAC before, or the contents after.
+/// Opens AES-256-CBC with PKCS#7 padding. It authenticates nothing: check a MAC before, or the contents after.
 pub(super) fn cbc(key: &[u8; 32], iv: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     cbc_of::<aes::Aes256>(key, iv, sealed)
 }
