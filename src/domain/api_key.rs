@@ -39,12 +39,12 @@ pub struct PlainKey {
 #[derive(Clone)]
 pub struct HashedKey(pub [u8; 32]);
 
-/// What a key may do. All of it is under the record's MAC, which detects changes made without the vault's key.
+/// The rights of a key. All of them are under the record's MAC, which detects changes made without the vault's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRights {
     /// The account it acts in.
     pub account: AccountId,
-    /// What it may do there.
+    /// Its scopes in the account.
     pub scopes: ScopeSet,
     /// The seat it is bound to.
     pub seat: Option<SeatId>,
@@ -63,7 +63,7 @@ pub struct ApiKey {
     pub id: KeyId,
     /// Its name, for people.
     pub name: Name,
-    /// What it may do.
+    /// Its rights.
     pub rights: KeyRights,
     /// When it was made.
     pub created_at: Timestamp,
@@ -156,7 +156,7 @@ impl PlainKey {
         &self.secret
     }
 
-    /// The whole token: what a `Bearer` header carries and what is hashed.
+    /// The whole token, which a `Bearer` header carries and which is hashed.
     pub fn expose_token(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("{PREFIX}{}_{}", self.id, self.secret))
     }

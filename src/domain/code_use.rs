@@ -110,7 +110,7 @@ pub enum CodeAnswer {
         /// When the next one may be given.
         free_at: Timestamp,
     },
-    /// The call asks for more validity than a code of this secret ever has.
+    /// The call requests more validity than a code of this secret ever has.
     TooFresh {
         /// The secret's period in seconds.
         period: u32,

@@ -1,4 +1,5 @@
-//! An enrolment: an agent asks for a secret, and a person, who proves who they are, adds it. Never here: a clock, a store.
+//! An enrolment: an agent requests a secret, and a person adds it after a proof of identity. Never here: a clock, a
+//! store.
 
 use super::{
     audit::Actor,
@@ -59,7 +60,7 @@ pub struct Proposal {
     pub origins: Vec<Origin>,
 }
 
-/// How a person proves that an enrolment is theirs to answer. The link alone proves nothing.
+/// The proof that an enrolment is a person's to answer. The link alone proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProofWanted {
     /// The person is the user who runs the sidecar on this machine: the connection's other end belongs to that user, or

@@ -47,7 +47,7 @@ pub const IMPORT_FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const IMPORT_KEY_FILE_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Characters of a remark on an entry or a file by the process that reads the file.
 pub const IMPORT_REMARK_CHARS_MAX: usize = 1000;
-/// Bytes of one file of an archive while it is unpacked, whatever its header says.
+/// Bytes of one file of an archive while it is unpacked, whatever its header states.
 pub const IMPORT_UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Files of an archive: a vault's attachments are files too.
 pub const IMPORT_ARCHIVE_FILES_MAX: usize = 1000;

@@ -10,7 +10,7 @@ use super::totp::NotAccepted;
 pub enum Scope {
     /// Get codes.
     CodesRead = 1,
-    /// Verify codes that somebody typed.
+    /// Verify typed codes.
     CodesVerify = 1 << 1,
     /// List secrets.
     SecretsRead = 1 << 2,

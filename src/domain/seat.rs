@@ -20,7 +20,7 @@ pub struct Seat {
     pub profile: SeatProfile,
 }
 
-/// What a person may set for a seat.
+/// The data that a person may set for a seat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeatProfile {
     /// The e-mail address, unique in the account, compared without case.
@@ -37,7 +37,7 @@ pub struct SeatProfile {
     pub codes_per_hour: Option<u32>,
 }
 
-/// How a caller names a seat: by its id, or by the user's id at the identity provider.
+/// The name of a seat in a call: its id, or the user's id at the identity provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SeatName {
     /// The seat's own id.

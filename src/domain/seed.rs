@@ -45,7 +45,7 @@ pub enum SeedError {
     Several,
 }
 
-/// How many seeds a text looks like.
+/// The number of seeds that a text looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seeds {
     /// One, perhaps in groups; or something else.

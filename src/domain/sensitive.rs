@@ -1,5 +1,5 @@
 //! Finds in free text what must not be stored in clear: a seed, a code, a URI, a key or an e-mail address. It catches
-//! what people and models paste without thinking; it can't stop somebody who hides a seed in prose on purpose.
+//! what people and models paste without thinking; it can't stop a person who hides a seed in prose on purpose.
 
 use std::{
     ops::Range,
@@ -134,7 +134,7 @@ fn emails_in(text: &str) -> Vec<Range<usize>> {
     around.collect()
 }
 
-/// Keys: `cs_` at the start of a word, and what follows. `docs_index` is not one.
+/// Keys: `cs_` at the start of a word, and the characters that follow. `docs_index` is not one.
 fn keys_in(text: &str) -> Vec<Range<usize>> {
     let lower = text.to_ascii_lowercase();
     let keys = lower.match_indices("cs_").filter_map(|(at, prefix)| {

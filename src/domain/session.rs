@@ -10,7 +10,7 @@ use super::{
 /// The id of a node, which it makes when it starts.
 pub type NodeId = [u8; 8];
 
-/// The keyed hash of a session's id. The id itself, which opens what is sealed for the session, is not stored.
+/// The keyed hash of a session's id. The id itself, which opens the data sealed for the session, is not stored.
 pub type SessionTag = [u8; 32];
 
 /// The owner of a session: for any other caller it does not exist.

@@ -22,7 +22,7 @@ pub struct AccessToken {
     pub account: AccountId,
     /// The key that it was made from.
     pub key: KeyId,
-    /// What it may do, at most what its key may.
+    /// Its scopes, at most those of its key.
     pub scopes: ScopeSet,
     /// The only secrets that are visible to it, if they are fewer than its key's.
     pub secrets: Option<Vec<SecretId>>,
@@ -67,7 +67,7 @@ impl PlainToken {
         self.key
     }
 
-    /// The token: what a `Bearer` header carries and what is hashed.
+    /// The token, which a `Bearer` header carries and which is hashed.
     pub fn expose(&self) -> &str {
         &self.text
     }

@@ -176,7 +176,7 @@ impl TotpParameters {
 }
 
 impl Code {
-    /// Digits that stand for a code, from random bytes: a decoy.
+    /// Makes a decoy: digits in the place of a code, from a random number.
     pub fn decoy(digits: Digits, random: u64) -> Self {
         let width = usize::from(digits.get());
         Self(format!("{:0width$}", random % 10_u64.pow(digits.get().into())))

@@ -21,7 +21,7 @@ pub struct VerifyMarks {
 }
 
 impl VerifyMarks {
-    /// How long a try must still wait; `None` if it may be made.
+    /// The time for which a try must still wait; `None` if it may be made.
     pub fn held(&self, now: Timestamp) -> Option<Duration> {
         // A delay beyond the longest means that the clock was ahead when it was set. Ignore it, so that the secret is
         // not locked for years; wrong tries are still counted, so the next one gets the same delay.

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// No further rewrite is begun after this time, so that a picture without a code gets an answer within the limit of the
-/// child. What comes before the rewrites has no bound but that limit: if it were cut short, some of several codes would
+/// child. The search before the rewrites has no bound but that limit: if it were cut short, some of several codes would
 /// pass for all of them. An unoptimised build needs several times as long.
 const SEARCH: Duration = Duration::from_millis(if cfg!(debug_assertions) { 3000 } else { 1000 });
 /// Pixels of the smallest size to which a picture is scaled down.

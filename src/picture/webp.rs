@@ -16,7 +16,7 @@ use crate::domain::limits::PICTURE_COLOURED_PIXELS_MAX;
 struct Still<'a> {
     kind: [u8; 4],
     pixels: &'a [u8],
-    /// How transparent lossy pixels are.
+    /// The transparency of lossy pixels.
     alpha: Option<&'a [u8]>,
 }
 

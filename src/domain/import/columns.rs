@@ -56,7 +56,8 @@ const USERS: [&str; 16] = [
 ];
 /// Names of columns with the account, where another one has the title.
 const OTHER_TITLES: [&str; 3] = ["name", "itemname", "title"];
-/// Parts of the names of columns with a user, and with a title, where none is called as above; and of columns with neither.
+/// Parts of the names of columns with a user, and with a title, where no column has a name above; and of columns with
+/// neither.
 const USER_PARTS: [&str; 16] = [
     "user",
     "login",

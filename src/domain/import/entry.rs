@@ -74,7 +74,7 @@ pub enum Note {
     Unnamed,
     /// A name held the key.
     KeyAsName,
-    /// The app writes names such that their parts can't be told apart.
+    /// The app writes names such that their parts can't be distinguished.
     Ambiguous,
     /// The file or the row ends in a value that codes depend on, and the value does not look whole.
     Ends,

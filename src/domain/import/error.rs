@@ -52,10 +52,10 @@ pub enum ImportError {
     /// A wrong passphrase, for certain.
     #[error("the passphrase is wrong")]
     WrongPassphrase,
-    /// A wrong passphrase, or that of a password slot behind the first ones, which alone are tried.
+    /// A wrong passphrase, or that of a password slot after the first ones, which alone are tried.
     #[error("the passphrase opens none of the {0} slots that were tried; trying more slots would take too long")]
     WrongPassphraseOfMany(usize),
-    /// The format can't tell these two apart.
+    /// The format can't distinguish these two.
     #[error("the passphrase is wrong, or the file is damaged")]
     WrongPassphraseOrDamaged,
     /// The format has no mark, either, so the file may be anything.
@@ -64,7 +64,7 @@ pub enum ImportError {
     /// A wrong passphrase, or not the key file that goes with it, for certain.
     #[error("the passphrase is wrong, or the key file is wrong or missing (--kdbx-key-file)")]
     WrongKeys,
-    /// The format can't tell these apart.
+    /// The format can't distinguish these.
     #[error("the passphrase is wrong, or the key file is wrong or missing (--kdbx-key-file), or the file is damaged")]
     WrongKeysOrDamaged,
     /// The passphrase is right, or was not needed yet, and the rest is broken.

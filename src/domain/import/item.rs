@@ -199,7 +199,8 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Reads a field that a person named: a bare key, if the name says so. Links in it are found with those elsewhere.
+    /// Reads a field that a person named: a bare key, if the name suggests one. Links in it are found with those
+    /// elsewhere.
     pub(super) fn field(&mut self, name: &str, value: &'a str) {
         let can_be_seed = |name| {
             uri::is_link_or_usual_seed(value)

@@ -259,7 +259,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
         }
         return Err(refused::markup(begun));
     }
-    // Parts of JSON documents, as they stand there.
+    // The text may be parts of a JSON document, with its escapes.
     let is_escaped = [r"otpauth:\/\/", r"otpauth-migration:\/\/"].iter().any(|scheme| uri::has(text, scheme));
     let meant =
         Zeroizing::new(if is_escaped { text.replace(r"\/", "/").replace(r"\u0026", "&") } else { String::new() });

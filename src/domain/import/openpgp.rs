@@ -57,7 +57,7 @@ fn encrypted(bytes: &[u8]) -> Option<bool> {
     Some(begins && follows)
 }
 
-/// The kind of a packet, the length of its body, and what follows its head.
+/// The kind of a packet, the length of its body, and the bytes after its head.
 fn packet(bytes: &[u8]) -> Option<(u8, usize, &[u8])> {
     let (first, rest) = bytes.split_first()?;
     let kind = kind_of(*first)?;

@@ -179,7 +179,7 @@ fn named(mut read: Entry, title: &str, account: &str, format: Format) -> Entry {
     {
         found.label = title;
     }
-    // A column of this name may hold codes or remarks; the message should not speak of links then.
+    // A column of this name may hold codes or remarks; then the message should not mention links.
     if let Err(Skip::Link(OtpAuthError::NotOtpAuth)) = read.read {
         read.read = Err(Skip::Shape);
     }

@@ -67,8 +67,8 @@ impl Locked {
     /// Opens it. Only a `KeePass` database has a key file. The key derivation may take seconds.
     ///
     /// # Errors
-    /// [`ImportError::WrongPassphrase`], [`ImportError::WrongPassphraseOrDamaged`] where the format can't tell, or what
-    /// is wrong with the contents.
+    /// [`ImportError::WrongPassphrase`], [`ImportError::WrongPassphraseOrDamaged`] where the format can't distinguish
+    /// these, or an error of the contents.
     pub fn open(&self, keys: Keys<'_>) -> Result<Import, ImportError> {
         let passphrase = keys.passphrase.unwrap_or_default();
         match &self.how {

@@ -39,7 +39,7 @@ const KINDS: [&str; 7] = ["hotp", "motp", "rfc4226", "counterbased", "eventbased
 const NAMES: [&str; 5] = ["counter", "countervalue", "nextcounter", "movingfactor", "ishotp"];
 /// Texts of a cell that mean no.
 const NO: [&str; 8] = ["", "0", "no", "n", "false", "f", "none", "off"];
-/// Digits and seconds that a column of bare numbers may have, with what is usual.
+/// Digits and seconds that a column of bare numbers may have, each with the usual number.
 const BARE: [([u64; 2], u64); 2] = [([6, 8], 6), ([30, 60], 30)];
 
 /// Whether a text states, in few words and with a unit, a number of digits or a period that is not usual.

@@ -160,8 +160,8 @@ impl OtpAuth {
         Self::read(uri, Reading::Strict, Names::default()).map(|(read, _)| read)
     }
 
-    /// Reads a URI from a person's file or picture leniently, and returns what was repaired. Names in `given` override
-    /// the URI's.
+    /// Reads a URI from a person's file or picture leniently, and returns it with its repairs. Names in `given`
+    /// override the URI's.
     ///
     /// # Errors
     /// [`OtpAuthError`], which never quotes the URI.
@@ -202,7 +202,7 @@ pub(super) struct Unnamed {
     pub(super) seed: Seed,
     /// Whether each of its codes goes to one caller only.
     pub(super) single_use: bool,
-    /// What was repaired.
+    /// The repairs.
     pub(super) repaired: Vec<Repair>,
 }
 
