@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// A fixed key, whose token must never change: keys that are out there have this form.
+    /// A fixed key, whose token must never change: existing keys have this form.
     const TOKEN: &str = "cs_0129AZaz0167_dNY3HDtZO7J5Q3pkPl8lVNOeMK51KPKAItMAJMT7P00fCmv92";
 
     fn fixed() -> PlainKey {

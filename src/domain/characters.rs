@@ -340,7 +340,7 @@ mod tests {
         for c in all().filter(|c| is_unshowable(*c)) {
             refused(&format!("a{c}b"), Flaw::Unshowable(1));
         }
-        // Unicode's own list of what is not drawn by default, which no version takes anything from.
+        // Unicode's own list of characters that are not drawn by default. No version removes any from it.
         let ignorable = |c: char| {
             matches!(c,
                 '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'

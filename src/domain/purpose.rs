@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_end_of_what_is_looked_at_shows_no_part_of_a_seed() {
-        // Much is masked, so that the end of what is looked at would be shown.
+        // Much is masked, so that the end of the examined part would be shown.
         for reach in 1..40 {
             let long = READ_CHARS_MAX - reach - 2;
             for seed in ["JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP"] {

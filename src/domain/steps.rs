@@ -199,7 +199,7 @@ mod tests {
         TotpParameters::default()
     }
 
-    /// So many seconds into a step.
+    /// The time `seconds` after the begin of a step.
     fn at(step: u64, seconds: i64) -> Timestamp {
         Timestamp::from_seconds(totp().start_of(Step(step)).seconds() + seconds)
     }
@@ -438,11 +438,11 @@ mod tests {
         ]
     }
 
-    /// A record, independent of the marks, of who was shown which step: the guarantees are checked against it.
+    /// A record, independent of the marks, of the steps that callers were shown: the guarantees are checked against it.
     struct Witness {
         marks: StepMarks,
         now: Timestamp,
-        /// Every step that was shown, and whether to a single-use caller.
+        /// Every step that was shown, and whether a single-use caller was shown it.
         shown: BTreeMap<Step, bool>,
         reservations: Vec<Reservation>,
     }

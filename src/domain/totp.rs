@@ -218,7 +218,7 @@ mod tests {
         Period::try_from(seconds).unwrap()
     }
 
-    /// The digits `1234567890` over and over, as both RFCs have their seeds.
+    /// The digits `1234567890` repeated, as in the seeds of both RFCs.
     fn rfc_seed(algorithm: Algorithm) -> Seed {
         let length = match algorithm {
             Algorithm::Sha1 => 20,

@@ -60,7 +60,7 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_seconds(1_795_000_000);
 
-    /// Makes one wrong try after another, each as soon as it may be made; how long after the first the last was made.
+    /// Makes wrong tries, each as soon as it may be made, and returns the time from the first to the last.
     fn wrong_tries(count: u32) -> Duration {
         let (mut marks, mut now) = (VerifyMarks::default(), START);
         for _ in 1..count {

@@ -143,7 +143,7 @@ mod tests {
 
     const ONE: &str = "tests/fixtures/qr-one.png";
 
-    /// A PNG whose header says how large it is and whose data are missing.
+    /// A PNG whose header states its size, and whose data are missing.
     fn empty_png(wide: u32, high: u32) -> Vec<u8> {
         let mut header = b"IHDR".to_vec();
         header.extend_from_slice(&wide.to_be_bytes());
@@ -159,7 +159,7 @@ mod tests {
         png
     }
 
-    /// A PNG of pixels that are rows of samples.
+    /// A PNG whose rows of pixels are these samples.
     fn png_of(wide: usize, high: usize, colour: png::ColorType, samples: &[u8]) -> Vec<u8> {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, u32::try_from(wide).unwrap(), u32::try_from(high).unwrap());
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    /// A screen with codes of so many pixels a module at these places, dark on light.
+    /// A screen with codes, each with its text, its pixels a module and its place, dark on light.
     fn screen(wide: usize, high: usize, codes: &[(&str, usize, (usize, usize))]) -> Picture {
         let mut screen = Picture { wide, high, pixels: Zeroizing::new(vec![255; wide * high]) };
         for (text, module, (left, top)) in codes {

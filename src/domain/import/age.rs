@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_with_the_passphrase_alone() {
-        // A chunk and a bit.
+        // A chunk and a part of another.
         let links = LINK.repeat(CHUNK / LINK.len() + 2);
         let file = sealed(&links);
         assert_eq!(opened(&file, "correct horse"), Ok(links.lines().count()));

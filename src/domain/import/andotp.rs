@@ -135,7 +135,7 @@ mod tests {
         for first in [0, 1, 24, 36, 9_999] {
             assert!(locked(&file(first)).is_none(), "{first}");
         }
-        // Nor is what is not encrypted behind such a number.
+        // Bytes that are not encrypted are no backup after such a number, either.
         assert!(locked(&[150_000_u32.to_be_bytes().as_slice(), &[7; 60]].concat()).is_none());
     }
 }

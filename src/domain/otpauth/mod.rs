@@ -312,7 +312,7 @@ mod tests {
 
     const SEED: &str = "JBSWY3DPEHPK3PXP";
 
-    /// What a URI was read as, in one line: `issuer|label|seed|algorithm|digits|period`.
+    /// The contents of a URI in one line: `issuer|label|seed|algorithm|digits|period`.
     fn shown(read: &OtpAuth) -> String {
         let issuer = read.issuer.as_ref().map_or("-", ShownText::as_str);
         let TotpParameters { algorithm, digits, period } = read.totp;
@@ -518,7 +518,7 @@ mod tests {
         for is in ["&#61;", "&#x3D;", "&equals;", "&amp;#61;"] {
             check(&file.replace('=', is), meant);
         }
-        // One that was escaped in part.
+        // A URI that was escaped in part.
         check(&file.replacen("&amp;", "&", 1), meant);
         check("otpauth://totp/A&amp;B:user?secret=JBSWY3DPEHPK3PXP", "A&B|user|JBSWY3DPEHPK3PXP|SHA1|6|30");
         check("otpauth://totp/A%26amp;B?secret=JBSWY3DPEHPK3PXP", "-|A&amp;B|JBSWY3DPEHPK3PXP|SHA1|6|30");
