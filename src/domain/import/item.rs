@@ -167,7 +167,7 @@ pub(super) struct Item<'a> {
     hashes: RandomState,
     /// The texts that were read.
     read: HashSet<&'a str>,
-    /// The links that were refused: a key in one of them makes other codes.
+    /// The links that were refused: a key in one of them may make other codes.
     refused: Vec<&'a str>,
 }
 
