@@ -1,5 +1,6 @@
-//! Files in the format of `age` (<https://age-encryption.org/v1>), encrypted to people's keys or to a passphrase, for what
-//! leaves the vault: the `age` program opens them. A file is sealed in chunks, so a large one takes little memory.
+//! Writes files in the format of `age` (<https://age-encryption.org/v1>), encrypted to public keys or to a passphrase,
+//! for data that leaves the vault. The `age` program opens them. A file is sealed in chunks, so a large one takes
+//! little memory.
 //!
 //! ```text
 //! wrap key    = scrypt(passphrase, label || salt) or HKDF(X25519(ephemeral, recipient), ephemeral || recipient)
@@ -27,12 +28,12 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// The first line.
+/// The first line of a file.
 pub(super) const VERSION: &str = "age-encryption.org/v1";
-/// What precedes the salt of a passphrase.
+/// The label before the salt in the key derivation of a passphrase.
 pub(super) const SCRYPT_LABEL: &str = "age-encryption.org/v1/scrypt";
 const X25519_LABEL: &str = "age-encryption.org/v1/X25519";
-/// Bytes of a chunk.
+/// Bytes of plaintext in a chunk.
 pub(super) const CHUNK: usize = 64 * 1024;
 /// The base-2 logarithm of scrypt's cost for a passphrase, as the `age` program sets it: 256 MiB and about a second.
 const SCRYPT_LOG: u8 = 18;
@@ -43,7 +44,7 @@ pub type Fill<'a> = dyn FnMut(&mut [u8]) -> io::Result<()> + 'a;
 pub(super) type Key = Zeroizing<[u8; 32]>;
 pub(super) type FileKey = Zeroizing<[u8; 16]>;
 
-/// A person's public key.
+/// A recipient's public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recipient([u8; 32]);
 
@@ -60,11 +61,11 @@ impl FromStr for Recipient {
     }
 }
 
-/// Who can open a file.
+/// The keys or the passphrase that open a file.
 pub enum Openers<'a> {
-    /// Each of these people.
+    /// The recipients' public keys: each of the recipients can open it.
     Recipients(&'a [Recipient]),
-    /// Everybody who knows the passphrase.
+    /// A passphrase.
     Passphrase(&'a str),
 }
 
@@ -80,7 +81,7 @@ impl<W: Write> Sealing<W> {
     /// Writes the header.
     ///
     /// # Errors
-    /// When it can't be written, there is no randomness, or a recipient is not a valid point.
+    /// When the header can't be written, random bytes can't be had, or a recipient is not a valid point.
     pub fn begin(mut to: W, openers: &Openers<'_>, fill: &mut Fill<'_>) -> io::Result<Self> {
         let mut file_key = FileKey::default();
         fill(file_key.as_mut_slice())?;
@@ -103,10 +104,10 @@ impl<W: Write> Sealing<W> {
         Ok(Self { to, cipher, chunk: Zeroizing::new(Vec::with_capacity(CHUNK)), count: 0 })
     }
 
-    /// Writes the last chunk, and returns what was written to.
+    /// Writes the last chunk, and returns the writer.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When the chunk can't be written.
     pub fn finish(mut self) -> io::Result<W> {
         self.put(true)?;
         self.to.flush()?;

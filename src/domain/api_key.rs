@@ -13,7 +13,7 @@ use super::{
     time::Timestamp,
 };
 
-/// Starts every token, so that secret scanners can find a leaked one.
+/// The prefix of every key, so that secret scanners can find a leaked one.
 const PREFIX: &str = "cs_";
 /// Characters of a key's id.
 const ID_CHARS: usize = 12;
@@ -39,18 +39,18 @@ pub struct PlainKey {
 #[derive(Clone)]
 pub struct HashedKey(pub [u8; 32]);
 
-/// What a key may do. All of it is under the record's MAC, which detects changes made without the vault's key.
+/// The rights of a key. All of them are under the record's MAC, which detects changes made without the vault's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRights {
     /// The account it acts in.
     pub account: AccountId,
-    /// What it may do there.
+    /// Its scopes in the account.
     pub scopes: ScopeSet,
     /// The seat it is bound to.
     pub seat: Option<SeatId>,
-    /// The only secrets that exist for it; `None`: all secrets of the account.
+    /// The only secrets that are visible to it; `None` for all secrets of the account.
     pub secrets: Option<Vec<SecretId>>,
-    /// Codes it may get in an hour, per secret.
+    /// The most codes it may get in an hour, per secret.
     pub codes_per_hour: Option<u32>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
@@ -61,9 +61,9 @@ pub struct KeyRights {
 pub struct ApiKey {
     /// Its public half.
     pub id: KeyId,
-    /// What people call it.
+    /// Its name, for people.
     pub name: Name,
-    /// What it may do.
+    /// Its rights.
     pub rights: KeyRights,
     /// When it was made.
     pub created_at: Timestamp,
@@ -71,8 +71,8 @@ pub struct ApiKey {
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// Since when it is off, until a person enables it: an older copy of the vault was accepted, which may not know that it
-    /// was revoked.
+    /// The time since which it is disabled, until a person enables it: an older copy of the vault was accepted, in
+    /// which its revocation may be missing.
     pub off_since: Option<Timestamp>,
 }
 
@@ -156,7 +156,7 @@ impl PlainKey {
         &self.secret
     }
 
-    /// The whole token: what a `Bearer` header carries and what is hashed.
+    /// The whole token, which a `Bearer` header carries and which is hashed.
     pub fn expose_token(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("{PREFIX}{}_{}", self.id, self.secret))
     }
@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// A fixed key, whose token must never change: keys that are out there have this form.
+    /// A fixed key, whose token must never change: existing keys have this form.
     const TOKEN: &str = "cs_0129AZaz0167_dNY3HDtZO7J5Q3pkPl8lVNOeMK51KPKAItMAJMT7P00fCmv92";
 
     fn fixed() -> PlainKey {

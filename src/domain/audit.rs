@@ -1,4 +1,4 @@
-//! What an audit row can say. By type, its fields can't hold a seed, a code, a URI, a key, a label or an e-mail
+//! The contents of an audit row. By type, its fields can't hold a seed, a code, a URI, a key, a label or an e-mail
 //! address.
 
 use std::{fmt, str::FromStr};
@@ -25,7 +25,7 @@ pub enum Actor {
     Token(KeyId),
     /// A person whom an identity provider authenticated.
     Login,
-    /// A program that asked by a webhook, and signed its request.
+    /// A program that called a webhook with a signed request.
     Hook,
     /// A person on the page of an enrolment, who proved who they are.
     Page,
@@ -59,7 +59,7 @@ macro_rules! words {
 }
 
 words!(
-    /// What was done, or asked for.
+    /// The action that was done or requested.
     Action {
         /// A secret was registered.
         SecretRegister = "secret.register",
@@ -85,7 +85,7 @@ words!(
         CodeFill = "code.fill",
         /// A decoy was handed out, which stands for a code.
         CodeDecoy = "code.decoy",
-        /// A code that somebody typed was checked.
+        /// A typed code was checked.
         CodeVerify = "code.verify",
         /// A seat was added.
         SeatAdd = "seat.add",
@@ -121,7 +121,7 @@ words!(
         EnrolDecline = "enrol.decline",
         /// Too many wrong proofs, or the agent's user, ended it.
         EnrolCancel = "enrol.cancel",
-        /// Nobody answered in time.
+        /// The person did not answer in time.
         EnrolExpire = "enrol.expire",
         /// A call outside the caller's rights, or of an unknown operation.
         Call = "call",
@@ -129,7 +129,7 @@ words!(
         AuditPrune = "trail.prune",
         /// Damaged rows of the audit log were fenced off: the row stands in their place.
         AuditFence = "audit.fence",
-        /// A node noted where the chains of the others end.
+        /// A node recorded the ends of the other nodes' chains.
         AuditKnot = "audit.knot",
         /// A certificate authority of the guard was made.
         GuardAuthority = "guard.authority",
@@ -143,7 +143,7 @@ words!(
         VaultBackup = "vault.backup",
         /// A person accepted an older copy of the vault.
         VaultAcceptLoss = "vault.accept_loss",
-        /// The damaged vault was repaired; with a subject, that was restored or removed.
+        /// The damaged vault was repaired; the row's subject, if it has one, was restored or removed.
         VaultRepair = "vault.repair",
         /// A way to open the vault was added.
         VaultKeyAdd = "vault.key_add",
@@ -161,9 +161,9 @@ words!(
 );
 
 words!(
-    /// How it ended. Refusals use the contract's error codes.
+    /// The outcome of an action. Refusals use the contract's error codes.
     Outcome {
-        /// It was done.
+        /// The action was done.
         Ok = "ok",
         /// A code that was checked was wrong, or used already.
         Wrong = "wrong",
@@ -173,15 +173,15 @@ words!(
         Unauthenticated = "unauthenticated",
         /// Not within the caller's rights.
         PermissionDenied = "permission_denied",
-        /// No such thing for this caller.
+        /// The object does not exist for this caller.
         NotFound = "not_found",
-        /// No page of the secret's origins, or it moved on; nothing was typed.
+        /// No page was at one of the secret's origins, or the page left it; nothing was typed.
         WrongOrigin = "wrong_origin",
-        /// No unused code in time.
+        /// No unused code was free in time.
         Busy = "busy",
-        /// Too big.
+        /// The request is too large.
         TooLarge = "too_large",
-        /// Too often.
+        /// The requests come too often.
         RateLimited = "rate_limited",
         /// The store could not do it.
         Unavailable = "unavailable",
@@ -193,33 +193,33 @@ words!(
 /// One row of the audit log, before it is chained. An operation makes it, and the vault commits it with the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
-    /// In which account, if that is known.
+    /// The account, if it is known.
     pub account: Option<AccountId>,
-    /// Who.
+    /// The actor.
     pub actor: Actor,
-    /// For whom.
+    /// The seat for which it was done.
     pub seat: Option<SeatId>,
-    /// What.
+    /// The action.
     pub action: Action,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// On which secret.
+    /// The secret that it is about.
     pub secret: Option<SecretId>,
-    /// On which key, where a key was made or revoked, or a wrong secret was given for one.
+    /// The key, where one was made or revoked, or a wrong secret was given for one.
     pub key: Option<KeyId>,
-    /// Which time step's code.
+    /// The time step of the code.
     pub step: Option<Step>,
-    /// A keyed hash of the code, so that "did this code come from us" has an answer without keeping codes.
+    /// A keyed hash of the code, which shows whether a code came from this vault without keeping codes.
     pub code_tag: Option<[u8; 16]>,
-    /// Why, as the caller claims.
+    /// The purpose that the caller claims.
     pub purpose: Option<Purpose>,
-    /// How many like it, for the rows that count: refusals left out, rows pruned.
+    /// The number of events, in rows that count them: refusals without a row, pruned rows.
     pub count: Option<u64>,
-    /// What the client says about itself.
+    /// What the client claims about itself.
     pub client: Client,
-    /// Rows of other chains that were there when this one was written: the heads of a knot.
+    /// The last rows of other chains when this row was written: the heads of a knot.
     pub heads: Vec<ChainHead>,
 }
 
@@ -232,22 +232,22 @@ pub struct AuditRow {
     pub seq: u64,
     /// Its contents.
     pub entry: AuditEntry,
-    /// The keyed hash over it and the row before it.
+    /// The MAC over it and the row before it.
     pub mac: [u8; 32],
 }
 
-/// Where a chain ends: the number and the MAC of its last row. Kept outside, it is an anchor.
+/// The end of a chain: the number and the MAC of its last row. Kept outside the vault, it is an anchor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChainHead {
     /// The chain.
     pub chain: u32,
     /// Number of the last row; 0 before the first.
     pub seq: u64,
-    /// Its hash; zeros before the first.
+    /// Its MAC; zeros before the first.
     pub mac: [u8; 32],
 }
 
-/// Which audit rows to read.
+/// Selects audit rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// Rows of this account.

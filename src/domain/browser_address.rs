@@ -1,5 +1,5 @@
-//! Where a browser takes commands, as an operator names it. Never an address from a call: that would be a tool for reaching
-//! into networks.
+//! The address at which a browser takes commands, as an operator names it. It never comes from a call: that would be a
+//! tool for reaching into networks.
 
 use std::{
     net::IpAddr,
@@ -10,7 +10,8 @@ use std::{
 /// A browser that takes commands by the `DevTools` protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BrowserAddress {
-    /// `http://127.0.0.1:9222`, or without the scheme: the browser says itself under which path it takes commands. Without a slash at its end.
+    /// `http://127.0.0.1:9222`, without a slash at its end; it may be written without the scheme. The browser reports
+    /// the path under which it takes commands.
     Port(String),
     /// `ws://…` or `wss://…`: the whole address, which may hold a credential.
     Whole(String),
@@ -45,7 +46,7 @@ impl FromStr for BrowserAddress {
         if let Some(port) = text.parse::<u16>().ok().filter(|port| *port != 0) {
             return Ok(Self::Port(format!("http://127.0.0.1:{port}")));
         }
-        // No folder is called so.
+        // No folder has such a name.
         if text.rsplit_once(':').is_some_and(|(host, port)| is_loopback(host) && port.parse::<u16>().is_ok()) {
             return format!("http://{text}").parse();
         }

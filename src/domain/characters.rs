@@ -5,9 +5,9 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeEmoji, Un
 
 use super::limits::MARKS_MAX;
 
-/// Asks for the emoji form of the character before it.
+/// Requests the emoji form of the character before it.
 const EMOJI_FORM: char = '\u{FE0F}';
-/// Asks for the text form of the character before it.
+/// Requests the text form of the character before it.
 const TEXT_FORM: char = '\u{FE0E}';
 const JOINER: char = '\u{200D}';
 const NON_JOINER: char = '\u{200C}';
@@ -20,7 +20,7 @@ const FLAG_TAGS: [&str; 3] = [
     "\u{E0067}\u{E0062}\u{E0077}\u{E006C}\u{E0073}\u{E007F}",
 ];
 
-/// What is wrong with a text, and at which character, from 0.
+/// A flaw of a text, with the index of its character, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
     /// A character that a terminal or model would obey, or that is invisible.
@@ -97,7 +97,7 @@ fn is_mark(c: char) -> bool {
     !c.is_ascii() && c.general_category_group() == GeneralCategoryGroup::Mark && !is_selector(c)
 }
 
-/// Characters that only shape others: they are no base for a mark.
+/// Whether a character only shapes others, and so is no base for a mark.
 fn is_shaping(c: char) -> bool {
     matches!(c, JOINER | NON_JOINER) || is_selector(c)
 }
@@ -169,7 +169,7 @@ const fn is_mongolian(c: char) -> bool {
     matches!(c, '\u{1820}'..='\u{18AA}')
 }
 
-/// The signs that suppress a consonant's vowel, after which a joiner asks for the half form, even at a word's end.
+/// The signs that suppress a consonant's vowel, after which a joiner requests the half form, even at a word's end.
 const fn is_virama(c: char) -> bool {
     matches!(
         c,
@@ -340,7 +340,7 @@ mod tests {
         for c in all().filter(|c| is_unshowable(*c)) {
             refused(&format!("a{c}b"), Flaw::Unshowable(1));
         }
-        // Unicode's own list of what is not drawn by default, which no version takes anything from.
+        // Unicode's own list of characters that are not drawn by default. No version removes any from it.
         let ignorable = |c: char| {
             matches!(c,
                 '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'

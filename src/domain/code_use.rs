@@ -28,7 +28,7 @@ pub struct UseState {
     pub decoys: Vec<Step>,
 }
 
-/// Whose codes are counted: a key's or a seat's, per secret, over the last hour.
+/// The holder whose codes are counted per secret over the last hour: a key or a seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Holder {
     /// A key.
@@ -37,10 +37,10 @@ pub enum Holder {
     Seat(SeatId),
 }
 
-/// Where a call stands when the decision is made.
+/// The stage of a call when the decision is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// First attempt.
+    /// The first attempt.
     Asks,
     /// It waited for a fresh step, which begins now.
     Waited(Step),
@@ -48,25 +48,25 @@ pub enum Stage {
     Holds(Reservation),
 }
 
-/// What a call asks for.
+/// A call's request for a code.
 #[derive(Debug, Clone, Copy)]
 pub struct CodeAsk<'a> {
     /// Freshness, single use, and how long the caller is willing to wait.
     pub wish: CodeWish,
-    /// Whether the caller itself said how long to wait.
+    /// Whether the caller itself set how long to wait.
     pub patient: bool,
-    /// Whether the code is typed into a page: then it goes to nobody else, and its step stays reserved, and can be given back,
-    /// until it is typed.
+    /// Whether the code is typed into a page. Then it goes to no other caller, and until it is typed its step stays
+    /// reserved and can be given back.
     pub typed: bool,
     /// Whether the caller sees no digit, because the code goes to an origin of the secret.
     pub hidden: bool,
-    /// Where the call stands.
+    /// The stage of the call.
     pub stage: Stage,
     /// The id for the reservation, if one is made.
     pub reservation: ReservationId,
     /// The codes counted in the last hour for each holder, with its limit.
     pub limits: &'a [(HourlyCount, u32)],
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
 }
 
@@ -98,9 +98,9 @@ pub enum CodeAnswer {
     },
     /// The reserved step has passed, or its reservation is gone: decide again from the start.
     Missed,
-    /// No code within the time that the caller waits.
+    /// No code is free within the time that the caller waits.
     Busy {
-        /// Why.
+        /// The reason.
         reason: &'static str,
         /// When a code is free.
         free_at: Timestamp,
@@ -110,7 +110,7 @@ pub enum CodeAnswer {
         /// When the next one may be given.
         free_at: Timestamp,
     },
-    /// The call asks for more validity than a code of this secret ever has.
+    /// The call requests more validity than a code of this secret ever has.
     TooFresh {
         /// The secret's period in seconds.
         period: u32,
@@ -120,11 +120,11 @@ pub enum CodeAnswer {
 }
 
 impl UseState {
-    /// Marks all steps up to a moment as used, because it is unknown what was handed out until then.
+    /// Marks all steps up to a moment as used, because it is unknown which codes were handed out until then.
     pub fn close_until(&mut self, totp: &TotpParameters, moment: Timestamp) {
         let last = Some(totp.step_at(moment));
         self.steps.taken = self.steps.taken.max(last);
-        // A code that is known to have been read is not shown again either.
+        // A step that plain calls were given is not shown again either.
         self.steps.given = self.steps.given.filter(|given| Some(*given) > last);
         self.verify.accepted = self.verify.accepted.max(last);
     }
@@ -183,7 +183,7 @@ impl UseState {
             Stage::Waited(step) if step == current => {
                 Some(self.steps.plain(&totp, ask.now, CodeWish { min_validity: 0, ..wish }))
             }
-            // A call without special wishes never waits, as in the mirrored API.
+            // A plain call that sets neither a wait nor a minimum validity never waits, as in the mirrored API.
             Stage::Asks if !ask.patient && wish.min_validity == 0 => {
                 Some(self.steps.plain(&totp, ask.now, CodeWish { max_wait: Duration::ZERO, ..wish }))
             }
@@ -192,8 +192,8 @@ impl UseState {
     }
 }
 
-/// Waiting callers reserve steps no further ahead than the longest wait; a mark beyond that means that a clock ran
-/// ahead.
+/// The reason why no code is free. Waiting callers reserve steps no further ahead than the longest wait; a mark beyond
+/// that means that a clock ran ahead.
 fn why_busy(totp: TotpParameters, wish: CodeWish, now: Timestamp, free_at: Timestamp) -> &'static str {
     let left = now.until(totp.start_of(Step(totp.step_at(now).0.saturating_add(1))));
     let longest = Duration::from_secs(u64::from(WAIT_SECONDS_MAX) + u64::from(totp.period.seconds()));

@@ -1,4 +1,5 @@
-//! An enrolment: an agent asks for a secret, and a person, who proves who they are, adds it. Never here: a clock, a store.
+//! An enrolment: an agent requests a secret, and a person adds it after a proof of identity. Never here: a clock, a
+//! store.
 
 use super::{
     audit::Actor,
@@ -17,17 +18,17 @@ pub struct Enrolment {
     pub id: EnrolmentId,
     /// The account that the secret will belong to.
     pub account: AccountId,
-    /// Who asked: nobody else may query the result.
+    /// The caller that requested it: no other caller may query the result.
     pub asker: Asker,
-    /// The person whom it is for.
+    /// The seat whose person it is for.
     pub seat: Option<SeatId>,
-    /// What the agent says about the secret.
+    /// The agent's description of the secret.
     pub proposal: Proposal,
-    /// How the person proves who they are.
+    /// The proof of identity that the person has to give.
     pub proof: ProofWanted,
-    /// Tries at the proof that were made and not right.
+    /// Tries at the proof that have begun and not succeeded.
     pub tries: u32,
-    /// Whether a person has proved who they are and seen it.
+    /// Whether a person has given the proof and seen the request.
     pub opened: bool,
     /// Its state.
     pub state: EnrolmentState,
@@ -37,21 +38,21 @@ pub struct Enrolment {
     pub expires_at: Timestamp,
 }
 
-/// Who asked for an enrolment.
+/// The caller that requested an enrolment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asker {
     /// The actor of the call.
     pub actor: Actor,
     /// The seat to which the caller is bound.
     pub seat: Option<SeatId>,
-    /// What its client says about itself, for the person to read.
+    /// What its client claims about itself, for the person to read.
     pub client: Client,
 }
 
-/// What an agent says about a secret that it does not have. The person sees it and may change it.
+/// An agent's description of a secret that it does not have. The person sees it and may change it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Proposal {
-    /// What to call the secret.
+    /// The label of the secret.
     pub label: Option<ShownText>,
     /// The service that issued it.
     pub issuer: Option<ShownText>,
@@ -59,13 +60,13 @@ pub struct Proposal {
     pub origins: Vec<Origin>,
 }
 
-/// How a person proves that an enrolment is theirs to answer. The link alone proves nothing.
+/// The proof that an enrolment is a person's to answer. The link alone proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProofWanted {
-    /// They are the user of the machine who runs the sidecar: the connection's other end is theirs, or they type the
-    /// phrase that their terminal shows.
+    /// The person is the user who runs the sidecar on this machine: the connection's other end belongs to that user, or
+    /// the person types the phrase that the user's terminal shows.
     Machine,
-    /// They are the person of the seat: a proxy has signed them in, or they type the seat's PIN.
+    /// The person is the seat's: a proxy has signed them in, or they type the seat's PIN.
     Seat,
 }
 
@@ -80,7 +81,7 @@ pub enum EnrolmentState {
     Declined,
     /// Too many wrong proofs were given, or the agent's user cancelled it.
     Cancelled,
-    /// Nobody answered in time.
+    /// The person did not answer in time.
     Expired,
 }
 
@@ -100,14 +101,14 @@ impl ProofWanted {
 }
 
 impl Asker {
-    /// The caller, as far as an enrolment keeps it.
+    /// The part of a caller that an enrolment stores.
     pub fn of(caller: &Principal) -> Self {
         Self { actor: caller.actor(), seat: caller.seat(), client: caller.client().clone() }
     }
 }
 
 impl Enrolment {
-    /// Its state at a time: what nobody has answered by its end has expired.
+    /// Its state at a time: an enrolment that is still pending at its end has expired.
     pub fn state_at(&self, now: Timestamp) -> EnrolmentState {
         let is_over = self.state == EnrolmentState::Pending && self.expires_at <= now;
         if is_over { EnrolmentState::Expired } else { self.state }
@@ -118,7 +119,7 @@ impl Enrolment {
         self.state_at(now) == EnrolmentState::Pending
     }
 
-    /// Whether a caller is the one who asked. What its client says about itself does not matter.
+    /// Whether a caller is the one that requested it. The client's claims about itself are ignored.
     pub fn is_of(&self, caller: &Principal) -> bool {
         let Asker { actor, seat, client: _ } = &self.asker;
         (self.account, *actor, *seat) == (caller.account(), caller.actor(), caller.seat())

@@ -36,7 +36,7 @@ impl HourlyCount {
         counted
     }
 
-    /// The minutes and how many codes were given in each.
+    /// The minutes, each with the number of codes given in it.
     pub fn minutes(&self) -> &[(i64, u32)] {
         &self.0
     }

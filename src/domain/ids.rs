@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
-/// The text is not an identifier. The error holds nothing of it: somebody may have typed a seed there.
+/// The text is not an identifier. The error holds nothing of it: a seed may have been typed there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an identifier")]
 pub struct NotAnId;

@@ -1,11 +1,11 @@
-//! Where the key that opens a vault is kept, as a person names it.
+//! The source of the key that opens a vault, as a person names it.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-/// Arguments of a command.
+/// The most words of a command: the program and its arguments.
 const ARGUMENTS_MAX: usize = 64;
 
-/// The kinds of sources. Slots of a vault keep the word for it.
+/// The kinds of sources. Slots of a vault store the word for the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
     /// A file for its owner alone.
@@ -55,9 +55,9 @@ pub enum KeySource {
     File(Option<PathBuf>),
     /// `keyring`.
     Keyring,
-    /// `passphrase`, which asks for it; or `passphrase:FILE`, `-` for standard input.
+    /// `passphrase`, which prompts for it; or `passphrase:FILE`, `-` for standard input.
     Passphrase(Option<PathBuf>),
-    /// `recovery`, which asks for the words; or `recovery:FILE`, `-` for standard input.
+    /// `recovery`, which prompts for the words; or `recovery:FILE`, `-` for standard input.
     Recovery(Option<PathBuf>),
     /// `credential:NAME`.
     Credential(String),
@@ -70,7 +70,7 @@ pub enum KeySource {
 /// Why a text names no source. The error does not hold the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeySourceError {
-    /// No known word.
+    /// Not a known word.
     #[error(
         "must be file:PATH, keyring, passphrase, passphrase:FILE, recovery, recovery:FILE, credential:NAME, env:NAME, or \
          command:[\"PROGRAM\",\"ARGUMENT\"]"
@@ -82,10 +82,10 @@ pub enum KeySourceError {
     /// A credential's name that could lead elsewhere.
     #[error("must name a credential of systemd, without `/` and `:`")]
     Credential,
-    /// No name of a variable.
+    /// Not a variable's name.
     #[error("must name a variable of the environment after `env:`, not hold its value: letters, digits and `_`")]
     Env,
-    /// No list of texts.
+    /// Not a list of texts.
     #[error(
         "must give the command as a list in JSON, such as command:[\"/usr/bin/op\",\"read\",\"op://vault/key\"]; no shell runs \
          it"
@@ -110,12 +110,13 @@ impl KeySource {
         }
     }
 
-    /// Whether a person is asked for it.
+    /// Whether it prompts a person.
     pub const fn asks(&self) -> bool {
         matches!(self, Self::Passphrase(None) | Self::Recovery(None))
     }
 
-    /// The text that a person types for it, for a file of their own. It may hold a secret by mistake, so it is not to be shown.
+    /// The text that a person types for it, for a file of their own. It may hold a secret by mistake, so it must not be
+    /// shown.
     pub fn typed(&self) -> String {
         let word = self.kind().as_str();
         match self {
@@ -128,7 +129,7 @@ impl KeySource {
         }
     }
 
-    /// The path in it.
+    /// Its path, if it has one.
     pub const fn path(&self) -> Option<&PathBuf> {
         match self {
             Self::File(path) | Self::Passphrase(path) | Self::Recovery(path) => path.as_ref(),
@@ -188,7 +189,7 @@ fn command(list: &str) -> Result<KeySource, KeySourceError> {
     }
 }
 
-/// The kind alone: a secret may have been typed in the place of a name.
+/// Writes the kind alone: a secret may have been typed in the place of a name.
 impl fmt::Debug for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind().as_str())

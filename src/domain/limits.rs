@@ -16,17 +16,17 @@ pub const SEED_TEXT_BYTES_MAX: usize = SEED_BYTES_MAX * 8;
 pub const MARKS_MAX: usize = 8;
 /// Seconds a code may live: RFC 6238 names 30; an hour is the longest period seen in real exports.
 pub const PERIOD_SECONDS_MAX: u32 = 3600;
-/// Seconds that a token works if its maker does not say, as in the mirrored API.
+/// Seconds for which a token is valid if its request does not set them, as in the mirrored API.
 pub const TOKEN_SECONDS_DEFAULT: u32 = 900;
-/// Seconds that a token may work: a key that a person makes is for longer.
+/// Seconds for which a token may be valid: for longer, a person makes a key.
 pub const TOKEN_SECONDS_MAX: u32 = 24 * 3600;
 /// Live tokens of a key: one for each agent of a large fleet.
 pub const TOKENS_MAX: u64 = 1000;
 /// Rows of one page of a list.
 pub const PAGE_ROWS_MAX: u32 = 1000;
-/// Rows of a code that are shown: a fleet may read one code thousands of times.
+/// Audit rows of one code that are shown: a fleet may read one code thousands of times.
 pub const TRACED_ROWS_MAX: usize = 1000;
-/// Rows of a page when an MCP client does not say: a page must fit into a model's context.
+/// Rows of a page when an MCP client does not set them: a page must fit into a model's context.
 pub const PAGE_ROWS_DEFAULT: u32 = 50;
 /// Characters of the purpose that a caller claims for the audit log.
 pub const PURPOSE_CHARS_MAX: usize = 128;
@@ -38,16 +38,16 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const IMPORT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Seats of a file that a person imports.
 pub const IMPORT_SEATS_MAX: usize = 10_000;
-/// Entries of the files of secrets that a person imports at once: more than anybody has, and as many as fit into one
+/// Entries of the files of secrets that a person imports at once: more than any person has, and as many as fit into one
 /// transaction's memory.
 pub const IMPORT_ENTRIES_MAX: usize = 100_000;
 /// Bytes of a file of secrets: apps export icons along with their entries, and password managers whole vaults.
 pub const IMPORT_FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of the key file of a `KeePass` database: any file may be one.
 pub const IMPORT_KEY_FILE_BYTES_MAX: usize = 10 * 1024 * 1024;
-/// Characters of what the process that reads a file says about an entry or the file.
+/// Characters of a remark on an entry or a file by the process that reads the file.
 pub const IMPORT_REMARK_CHARS_MAX: usize = 1000;
-/// Bytes of one file of an archive while it is unpacked, whatever its header says.
+/// Bytes of one file of an archive while it is unpacked, whatever its header states.
 pub const IMPORT_UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Files of an archive: a vault's attachments are files too.
 pub const IMPORT_ARCHIVE_FILES_MAX: usize = 1000;
@@ -60,7 +60,7 @@ pub const IMPORT_JSON_VALUES_MAX: usize = 4_000_000;
 pub const IMPORT_CSV_FIELD_BYTES_MAX: usize = 64 * 1024;
 /// Parts of one export of Google Authenticator, ten accounts each.
 pub const GOOGLE_PARTS_MAX: u32 = 1000;
-/// Rounds of PBKDF2 that an imported file may ask for: apps use up to a million. The numbers of a stranger's file are
+/// Rounds of PBKDF2 that an imported file may require: apps use up to a million. The numbers of a stranger's file are
 /// checked before any work.
 pub const IMPORT_PBKDF2_ROUNDS_MAX: u64 = 10_000_000;
 /// The base-2 logarithm of scrypt's cost: with blocks of 1 KiB it takes 1 GiB, the most that an import may use.
@@ -103,8 +103,8 @@ pub const PICTURE_PIXELS_MAX: usize = 40_000_000;
 pub const PICTURE_COLOURED_PIXELS_MAX: usize = 25_000_000;
 /// Links in one picture among which a person can choose.
 pub const PICTURE_LINKS_MAX: usize = 20;
-/// Bytes of pictures that the page of one process has in memory at once: four of the largest. What comes beyond it waits
-/// on its connection.
+/// Bytes of pictures that the page of one process has in memory at once: four of the largest. Further bytes wait on
+/// their connection.
 pub const PICTURES_BYTES_MAX: usize = 4 * PICTURE_BYTES_MAX;
 /// Seconds that must be left of a code that is typed into a page, by default: the page has to send it on.
 pub const FILL_VALIDITY_DEFAULT: u32 = 5;
@@ -123,9 +123,9 @@ pub const WAITERS_PER_KEY_MAX: usize = 16;
 pub const WAITERS_STDIO_MAX: usize = WAITERS_PER_PROCESS_MAX;
 /// Searches and whole lists of one caller that run at once.
 pub const LONG_READS_AT_ONCE: usize = 2;
-/// Those of one caller that wait for a turn: as many as it may have MCP sessions.
+/// Long reads of one caller that wait for a turn: as many as it may have MCP sessions.
 pub const LONG_READS_WAITING_MAX: usize = 64;
-/// Seconds that they wait: less than any client does.
+/// Seconds that a long read waits for its turn: less than any client waits.
 pub const LONG_READ_WAIT_SECONDS_MAX: u64 = 5;
 /// Refusals a minute from one source that get a row each; the rest become one counter row.
 pub const REFUSALS_PER_MINUTE_MAX: u32 = 100;
@@ -133,13 +133,13 @@ pub const REFUSALS_PER_MINUTE_MAX: u32 = 100;
 pub const RESTORE_DAYS: i64 = 7;
 /// The fewest days the audit log is kept before it may be pruned.
 pub const AUDIT_DAYS_MIN: i64 = 365;
-/// The same as a span.
+/// [`AUDIT_DAYS_MIN`] as a duration.
 pub const AUDIT_KEPT_MIN: Duration = Duration::from_secs(AUDIT_DAYS_MIN.unsigned_abs() * DAY);
 /// Wrong codes in a row before verification of a secret slows down.
 pub const VERIFY_TRIES_FREE: u32 = 5;
 /// The longest delay of a verification, in seconds.
 pub const VERIFY_DELAY_SECONDS_MAX: u64 = 15 * 60;
-/// Names of accounts and keys, in characters.
+/// Characters of the name of an account or a key.
 pub const NAME_CHARS_MAX: usize = 64;
 /// Secrets in a key's grant.
 pub const GRANTS_MAX: usize = 1000;
@@ -157,8 +157,8 @@ pub const IDEMPOTENCY_CHARS_MAX: usize = 255;
 pub const ENROLMENT_SECONDS: u64 = 600;
 /// Seconds for which an enrolment is kept after its end, so that its result can be queried: a day.
 pub const ENROLMENT_KEPT_SECONDS: u64 = 86_400;
-/// Seconds that a call waits for the end of an enrolment. Clients give up after a minute, and the tool's words say 45
-/// at most: each of the naps ends a little late, and the answer takes its time, too.
+/// Seconds that a call waits for the end of an enrolment. Clients give up after a minute, and the tool's description
+/// states 45 at most: each of the naps ends a little late, and the answer takes its time, too.
 pub const ENROLMENT_WAIT_SECONDS: u64 = 44;
 /// Open enrolments of one caller: a person answers one at a time.
 pub const ENROLMENTS_OPEN_MAX: usize = 16;
@@ -169,7 +169,7 @@ pub const ENROLMENT_TRIES_MAX: u32 = 5;
 /// Enrolments whose seeds one process keeps in memory between the two steps of its page: one seed each, or those of a
 /// picture.
 pub const STAGED_SEEDS_MAX: usize = 64;
-/// Characters of a seat's PIN.
+/// The fewest characters of a seat's PIN.
 pub const PIN_CHARS_MIN: usize = 6;
 /// The most characters of a seat's PIN.
 pub const PIN_CHARS_MAX: usize = 64;

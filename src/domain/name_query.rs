@@ -94,7 +94,7 @@ mod tests {
         (Some("🔑 work"), "ci"),
     ];
 
-    /// The positions in [`NAMES`] of what a query finds.
+    /// The positions in [`NAMES`] of the names that a query finds.
     fn found(query: &str) -> Vec<usize> {
         let query = NameQuery::of(query);
         (0..NAMES.len()).filter(|at| query.matches(NAMES[*at].0, NAMES[*at].1)).collect()

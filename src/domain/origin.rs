@@ -52,12 +52,12 @@ impl Scheme {
 }
 
 impl Origin {
-    /// The domain below which it covers every host; `None`: it is one host's.
+    /// The domain below which it covers every host; `None` if it covers one host.
     pub fn below(&self) -> Option<&str> {
         self.below.then_some(&self.host)
     }
 
-    /// The host; of a wildcard, the domain below which all are meant.
+    /// The host; of a wildcard, the domain below which it covers every host.
     pub fn host(&self) -> &str {
         &self.host
     }

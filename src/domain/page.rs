@@ -16,9 +16,9 @@ pub struct NotAPage;
 /// A page that a code might have been typed into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// What a call names it by.
+    /// The id by which a call names it.
     pub page: PageId,
-    /// Its origin, as the browser says it.
+    /// Its origin, as the browser reports it.
     pub origin: String,
     /// Its title, cut and cleaned. Untrusted text.
     pub title: String,
@@ -41,7 +41,7 @@ impl FromStr for PageId {
 }
 
 impl Candidate {
-    /// A page with a title as the page has it.
+    /// Makes a candidate. The page's own title is cut and cleaned.
     pub fn new(page: PageId, origin: String, title: &str) -> Self {
         Self { page, origin, title: Claim::of(title).as_str().to_owned() }
     }

@@ -1,4 +1,4 @@
-//! The caller: an account, what it may do there, and for whom. Every operation needs one.
+//! The caller: its account, its rights there, and the seat it acts for. Every operation needs one.
 
 use std::time::Duration;
 
@@ -29,14 +29,14 @@ pub struct Principal {
     client: Client,
 }
 
-/// What an MCP client says about itself: a claim, on which no decision is based.
+/// What an MCP client claims about itself. No decision is based on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Client {
     /// Its name.
     pub name: Claim,
     /// Its version.
     pub version: Claim,
-    /// The call's place in a trace of the client's.
+    /// The call's place in the client's trace.
     pub trace: Option<TraceParent>,
 }
 
@@ -71,7 +71,7 @@ impl Principal {
         Self::new(account, Actor::Hook, ScopeSet::default().with(Scope::CodesRead), None)
     }
 
-    /// The holder of a token that was just checked, as was its key: the rights that both have.
+    /// The holder of a token. The token and its key were just checked; the rights are those that both have.
     pub fn of_token(key: &ApiKey, token: &AccessToken) -> Self {
         let whole = Self::of_key(key);
         let granted = match (whole.secrets, &token.secrets) {
@@ -135,7 +135,7 @@ impl Principal {
         self.actor
     }
 
-    /// What its client says about itself.
+    /// What its client claims about itself.
     pub const fn client(&self) -> &Client {
         &self.client
     }
@@ -155,12 +155,12 @@ impl Principal {
         matches!(self.actor, Actor::Person)
     }
 
-    /// All that it may do.
+    /// Its scopes.
     pub const fn scopes(&self) -> ScopeSet {
         self.scopes
     }
 
-    /// Whether it may do this.
+    /// Whether it has a scope.
     pub const fn may(&self, scope: Scope) -> bool {
         self.scopes.holds(scope)
     }
@@ -179,7 +179,7 @@ impl Principal {
         }
     }
 
-    /// Whether a secret of its account exists for it.
+    /// Whether a secret of its account is visible to it.
     pub fn sees(&self, secret: SecretId) -> bool {
         self.secrets.as_ref().is_none_or(|granted| granted.contains(&secret))
     }
@@ -194,7 +194,7 @@ impl Principal {
         self.secrets.as_deref()
     }
 
-    /// Codes it may get in an hour, per secret.
+    /// The most codes it may get in an hour, per secret.
     pub const fn codes_per_hour(&self) -> Option<u32> {
         self.codes_per_hour
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{characters::is_unshowable, limits::PURPOSE_CHARS_MAX, sensitive::masked};
 
-/// Characters that are examined. No person reads more, and searching it for secrets would take time.
+/// Characters that are examined. No person reads more, and searching more for secrets would take time.
 const READ_CHARS_MAX: usize = 8 * PURPOSE_CHARS_MAX;
 /// Characters cut before the end of the examined part: a seed that crosses that end can't be recognised.
 const BLIND_CHARS: usize = 64;
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_end_of_what_is_looked_at_shows_no_part_of_a_seed() {
-        // Much is masked, so that the end of what is looked at would be shown.
+        // Much is masked, so that the end of the examined part would be shown.
         for reach in 1..40 {
             let long = READ_CHARS_MAX - reach - 2;
             for seed in ["JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP"] {

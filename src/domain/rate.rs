@@ -1,4 +1,4 @@
-//! How often something may be done: `600/min`.
+//! Rates, as people write them: `600/min`.
 
 use std::{fmt, str::FromStr, time::Duration};
 

@@ -4,13 +4,13 @@ use std::{fmt, str::FromStr};
 
 use super::totp::NotAccepted;
 
-/// One thing a caller may do.
+/// A right of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Scope {
     /// Get codes.
     CodesRead = 1,
-    /// Verify codes that somebody typed.
+    /// Verify typed codes.
     CodesVerify = 1 << 1,
     /// List secrets.
     SecretsRead = 1 << 2,
@@ -62,12 +62,12 @@ impl ScopeSet {
     /// Every scope.
     pub const ALL: Self = Self(u8::MAX);
 
-    /// What a new key holds by default: reading lists and getting codes.
+    /// The scopes of a new key by default: reading lists and getting codes.
     pub const fn of_a_new_key() -> Self {
         Self(Scope::CodesRead as u8 | Scope::SecretsRead as u8 | Scope::SeatsRead as u8)
     }
 
-    /// What a new key holds that never sees a code: it has them typed into pages, gets decoys, or both.
+    /// The scopes of a new key that never sees a code: it has codes typed into pages, gets decoys, or both.
     pub const fn of_a_new_key_without_codes(fills: bool, gets_decoys: bool) -> Self {
         let mut scopes = Self(Scope::SecretsRead as u8 | Scope::SeatsRead as u8);
         if fills {

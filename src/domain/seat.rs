@@ -20,24 +20,24 @@ pub struct Seat {
     pub profile: SeatProfile,
 }
 
-/// What a person may set for a seat.
+/// The data that a person may set for a seat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeatProfile {
-    /// Unique in the account, compared without case.
+    /// The e-mail address, unique in the account, compared without case.
     pub email: Email,
     /// Given name.
     pub first_name: Option<ShownText>,
     /// Family name.
     pub last_name: Option<ShownText>,
-    /// Where calls are forwarded to.
+    /// The number to which calls are forwarded.
     pub forwarding_number: Option<PhoneNumber>,
     /// The user's id at the identity provider, unique in the account.
     pub auth_subject: Option<AuthSubject>,
-    /// Codes that may be given for this seat in an hour, per secret.
+    /// The most codes that may be given for this seat in an hour, per secret.
     pub codes_per_hour: Option<u32>,
 }
 
-/// How a caller names a seat: by its id, or by the user's id at the identity provider.
+/// The name of a seat in a call: its id, or the user's id at the identity provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SeatName {
     /// The seat's own id.
@@ -47,7 +47,7 @@ pub enum SeatName {
 }
 
 impl SeatProfile {
-    /// The id that its `auth_subject` would be read as: where both are accepted, ids go first.
+    /// The id that its `auth_subject` would be read as: where both are accepted, an id takes precedence.
     pub fn subject_as_id(&self) -> Option<SeatId> {
         self.auth_subject.as_ref()?.as_str().parse().ok()
     }

@@ -1,4 +1,4 @@
-//! The PIN of a seat: with it, its person proves on a page who they are. It opens nothing else.
+//! The PIN of a seat, by which the seat's person proves their identity on a page. It opens nothing else.
 
 use super::{
     ids::{AccountId, SeatId},
@@ -14,11 +14,11 @@ pub struct SeatPin {
     pub seat: SeatId,
     /// The seat's account.
     pub account: AccountId,
-    /// What its hash cost to make.
+    /// The cost of its slow hash.
     pub cost: PinCost,
     /// Random, and new for every PIN.
     pub salt: [u8; 16],
-    /// A keyed hash of the slow hash of the PIN: without the vault's key nobody can try PINs on it.
+    /// A keyed hash of the slow hash of the PIN: without the vault's key, PINs can't be tried on it.
     pub hash: [u8; 32],
     /// Wrong tries in a row, over all enrolments, and the delay that they cause.
     pub tries: VerifyMarks,
@@ -26,7 +26,7 @@ pub struct SeatPin {
     pub set_at: Timestamp,
 }
 
-/// What the slow hash of a PIN costs (Argon2id, one lane).
+/// The cost of the slow hash of a PIN (Argon2id, one lane).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PinCost {
     memory_kib: u32,
@@ -34,12 +34,12 @@ pub struct PinCost {
 }
 
 impl PinCost {
-    /// For new PINs: OWASP's recommendation of 2024, about 30 ms on a server.
+    /// The cost of new PINs: OWASP's recommendation of 2024, about 30 ms on a server.
     pub const NEW: Self = Self { memory_kib: 19 * 1024, passes: 2 };
-    /// The most that is ever spent: a record that asks for more is damaged.
+    /// The highest accepted cost: a record with a higher one is damaged.
     const MOST: Self = Self { memory_kib: 64 * 1024, passes: 8 };
 
-    /// A cost within the bounds.
+    /// Makes a cost; `None` if it is outside the bounds.
     pub const fn new(memory_kib: u32, passes: u32) -> Option<Self> {
         let least = memory_kib >= 8 && passes >= 1;
         let most = memory_kib <= Self::MOST.memory_kib && passes <= Self::MOST.passes;
@@ -57,13 +57,13 @@ impl PinCost {
     }
 }
 
-/// Why a text is no PIN. The error holds nothing of it.
+/// Why a text is not a PIN. The error holds nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {
     /// Too few characters, too many, or others than letters and digits.
     #[error("must be {PIN_CHARS_MIN} to {PIN_CHARS_MAX} digits or letters")]
     Form,
-    /// One of the first that anybody would try.
+    /// One of the first PINs that an attacker would try.
     #[error("must not be the same character again and again, nor digits in their order")]
     Easy,
 }

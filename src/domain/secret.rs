@@ -8,18 +8,18 @@ use super::{
     totp::{Period, TotpParameters},
 };
 
-/// What the vault stores of a secret besides its seed. Both are sealed, separately.
+/// The stored data of a secret besides its seed. Both are sealed, separately.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretMetadata {
-    /// What people call it.
+    /// Its label, for people.
     pub label: ShownText,
     /// The service that issued it.
     pub issuer: Option<ShownText>,
-    /// How its codes are made.
+    /// The parameters of its codes.
     pub totp: TotpParameters,
     /// How its codes may be given (our extension of the mirrored API).
     pub usage: SecretUse,
-    /// The web origins that its codes may be typed into; empty: any that a person confirms.
+    /// The web origins that its codes may be typed into; if empty, any origin that a person confirms.
     pub origins: Vec<Origin>,
 }
 
@@ -71,7 +71,7 @@ impl SecretMetadata {
 /// The part of the metadata that decides how a code is made and given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeTerms {
-    /// How codes are made.
+    /// The parameters of the codes.
     pub totp: TotpParameters,
     /// How they may be given.
     pub usage: SecretUse,
@@ -93,7 +93,7 @@ pub struct TotpSecret {
 }
 
 impl TotpSecret {
-    /// How long its codes live.
+    /// The period of its codes.
     pub const fn period(&self) -> Period {
         self.metadata.totp.period
     }

@@ -10,13 +10,13 @@ use super::{
     limits::{SEED_BYTES_MAX, SEED_TEXT_BYTES_MAX},
 };
 
-/// Bytes that the seed of every service has at least. A word such as `enabled` is base32, too.
+/// The fewest bytes of any service's seed. A shorter text may be a word: `enabled` is base32, too.
 pub const SEED_BYTES_USUAL: usize = 10;
-/// A seed of fewer letters may be a word of a name.
+/// A seed with fewer letters than this may be a word of a name.
 const LETTERS_OF_WORDS: usize = 12;
-/// Letters at the end of a written seed that may stand for no whole byte.
+/// The most letters at the end of a written seed that may make no whole byte.
 const LETTERS_LEFT_OVER: usize = 2;
-/// Letters that the seed of every service has at least.
+/// The fewest letters of any service's seed.
 pub const SEED_CHARS_USUAL: usize = 16;
 
 /// Key bytes of a TOTP secret, 1..=128 of them, wiped on drop.
@@ -45,19 +45,19 @@ pub enum SeedError {
     Several,
 }
 
-/// How many seeds a text looks like.
+/// The number of seeds that a text looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seeds {
     /// One, perhaps in groups; or something else.
     One,
-    /// Two of 16 letters, or one of 32 with a gap in its middle: nobody can tell.
+    /// Two of 16 letters, or one of 32 with a gap in its middle: the text does not show which.
     PerhapsTwo,
     /// Several.
     Several,
 }
 
 impl Seeds {
-    /// What is to be said of a secret that is kept although it is [`Self::PerhapsTwo`].
+    /// The remark on a secret that is kept although it is [`Self::PerhapsTwo`].
     pub const DOUBT: &str =
         "its secret is in two parts of 16 letters, which may be two secrets; compare it with the app or the service";
 
@@ -68,7 +68,7 @@ impl Seeds {
         // The letters of each group, with the gap before it.
         let mut groups: Vec<(&str, usize)> = Vec::new();
         let (mut gap, mut rest) = ("", text.trim_matches(is_gap));
-        // What is longer is refused as such.
+        // A longer text is refused for its length.
         while !rest.is_empty() && text.len() <= SEED_TEXT_BYTES_MAX {
             let (group, behind) = rest.split_at(rest.find(is_gap).unwrap_or(rest.len()));
             groups.push((gap, if group.bytes().all(is_symbol) { group.len() } else { 0 }));
@@ -113,8 +113,8 @@ impl Seed {
         Self::from_symbols(&symbols(text)?)
     }
 
-    /// Reads the base32 of a URI. Nobody typed it, so its length is what the service intended: like phones, it drops
-    /// bits that make no whole byte.
+    /// Reads the base32 of a URI. No person typed it, so its length is what the service intended: as phones do, this
+    /// drops bits that make no whole byte.
     ///
     /// # Errors
     /// [`SeedError`], which never quotes the text.
@@ -148,13 +148,13 @@ impl Seed {
         Zeroizing::new(BASE32_NOPAD.encode(&self.0))
     }
 
-    /// Whether a text holds it in base32 or hexadecimal, in groups or not. A seed that is shorter than usual may be a word
-    /// of the text; but a text is the seed if it is nothing else.
+    /// Whether a text holds it in base32 or hexadecimal, in groups or not. A seed that is shorter than usual may be a
+    /// word of the text, so it counts only if the text holds nothing else.
     pub fn is_in(&self, text: &str) -> bool {
         let (base32, hex) = (self.to_base32(), Zeroizing::new(HEXUPPER.encode(&self.0)));
         let mut bare = Zeroizing::new(String::with_capacity(text.len()));
         bare.extend(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()));
-        // The last letters may be others: bits that make no whole byte are dropped when it is read.
+        // The last letters may differ: bits that make no whole byte are dropped when a seed is read.
         let whole = base32.get(..self.0.len() * 8 / 5).unwrap_or(&base32);
         if base32.len() < LETTERS_OF_WORDS {
             return *bare == *hex || bare.starts_with(whole) && bare.len() - whole.len() <= LETTERS_LEFT_OVER;
@@ -162,7 +162,7 @@ impl Seed {
         bare.contains(whole) || bare.contains(hex.as_str())
     }
 
-    /// How many bytes it has.
+    /// The number of bytes.
     #[expect(clippy::len_without_is_empty, reason = "a seed is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()

@@ -1,5 +1,5 @@
 //! Finds in free text what must not be stored in clear: a seed, a code, a URI, a key or an e-mail address. It catches
-//! what people and models paste without thinking; it can't stop somebody who hides a seed in prose on purpose.
+//! what people and models paste without thinking; it can't stop a person who hides a seed in prose on purpose.
 
 use std::{
     ops::Range,
@@ -66,8 +66,8 @@ pub fn looks_sensitive(text: &str) -> bool {
     !secrets_in(text, LongWords::Pass).is_empty()
 }
 
-/// A path for display. Components that look like a seed are replaced by `…`, and so is the whole of a path that
-/// contains an otpauth URI: somebody may have typed a secret where a file name belongs.
+/// Returns a path for display. Components that look like a seed are replaced by `…`, and so is the whole of a path that
+/// contains an otpauth URI: a secret may have been typed where a file name belongs.
 pub fn without_seeds(path: &Path) -> String {
     const WITHHELD: &str = "…";
     let shown = path.display().to_string();
@@ -78,7 +78,7 @@ pub fn without_seeds(path: &Path) -> String {
     shown.split(MAIN_SEPARATOR).map(part).collect::<Vec<_>>().join(MAIN_SEPARATOR_STR)
 }
 
-/// Base32 as seeds are printed, and nothing else.
+/// Whether a part of a path is base32 as seeds are printed, and nothing else.
 fn is_bare_seed(part: &str) -> bool {
     part.len() >= BARE_SEED_CHARS_MIN && part.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))
 }
@@ -134,7 +134,7 @@ fn emails_in(text: &str) -> Vec<Range<usize>> {
     around.collect()
 }
 
-/// Keys: `cs_` at the start of a word, and what follows. `docs_index` is not one.
+/// Keys: `cs_` at the start of a word, and the characters that follow. `docs_index` is not one.
 fn keys_in(text: &str) -> Vec<Range<usize>> {
     let lower = text.to_ascii_lowercase();
     let keys = lower.match_indices("cs_").filter_map(|(at, prefix)| {
@@ -167,7 +167,7 @@ impl Run<'_> {
         self.text.as_bytes().iter().any(kind)
     }
 
-    /// Whether only such characters separate it from the run before.
+    /// Whether only characters that `by` accepts separate it from the run before.
     fn is_joined(&self, by: fn(char) -> bool) -> bool {
         self.gap.is_some_and(|gap| gap.chars().all(by))
     }
@@ -246,7 +246,7 @@ fn seeds_in(text: &str, words: LongWords) -> Vec<Range<usize>> {
     spans
 }
 
-/// A seed in one piece: base32, or base64 and hexadecimal, which look alike.
+/// Whether a piece is a seed: base32, or base64 and hexadecimal, which look alike.
 fn is_seed(piece: &Run<'_>, words: LongWords) -> bool {
     let shouted = !piece.has(u8::is_ascii_lowercase);
     let one_case = shouted || !piece.has(u8::is_ascii_uppercase);

@@ -1,4 +1,5 @@
-//! What all nodes of a vault on a server know of the sessions of handshake clients, so that any of them can serve one.
+//! The state of the sessions of handshake clients that all nodes of a vault on a server share, so that any node can
+//! serve a session.
 
 use super::{
     audit::Actor,
@@ -9,15 +10,15 @@ use super::{
 /// The id of a node, which it makes when it starts.
 pub type NodeId = [u8; 8];
 
-/// The keyed hash of a session's id. The id itself, which opens what is sealed for the session, is not stored.
+/// The keyed hash of a session's id. The id itself, which opens the data sealed for the session, is not stored.
 pub type SessionTag = [u8; 32];
 
-/// The owner of a session: for everybody else it does not exist.
+/// The owner of a session: for any other caller it does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionOwner {
     /// The account in which it acts.
     pub account: AccountId,
-    /// Who it is.
+    /// Its actor.
     pub actor: Actor,
     /// The seat to which it is bound.
     pub seat: Option<SeatId>,
@@ -30,27 +31,27 @@ pub struct Session {
     pub tag: SessionTag,
     /// Its owner.
     pub owner: SessionOwner,
-    /// What a node needs to serve it.
+    /// The data that a node needs to serve it.
     pub carried: Carried,
     /// When it was last used, to the minute or so.
     pub used_at: Timestamp,
 }
 
-/// How the messages of a session travel.
+/// The way in which the messages of a session travel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Carried {
-    /// Over Streamable HTTP: any node goes on with it, from its sealed greeting.
+    /// Over Streamable HTTP: any node continues it, from its sealed greeting.
     Anywhere(Vec<u8>),
-    /// Over HTTP+SSE: its stream is in this node, to which messages that come to others are sent.
+    /// Over HTTP+SSE: its stream is at this node, to which the other nodes send its messages.
     To(NodeId),
 }
 
-/// A message that came to another node than the one with its session's stream.
+/// A message that reached another node than the one with its session's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
     /// The session.
     pub session: SessionTag,
-    /// Orders the letters of a session.
+    /// The letter's place in the order of its session's letters.
     pub nth: [u8; 16],
     /// The node with the stream.
     pub to: NodeId,

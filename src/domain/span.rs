@@ -1,4 +1,4 @@
-//! How long something lasts, as people write it: `90s`, `24h`, `7d`.
+//! Durations, as people write them: `90s`, `24h`, `7d`.
 
 use std::{str::FromStr, time::Duration};
 
@@ -29,7 +29,7 @@ impl FromStr for Span {
             "d" => DAY,
             _ => return Err(NotASpan),
         };
-        // The number parser takes a sign.
+        // The number parser accepts a sign.
         let number = Some(number).filter(|number| !number.starts_with('+')).ok_or(NotASpan)?;
         let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(each));
         seconds.map(|seconds| Self(Duration::from_secs(seconds))).ok_or(NotASpan)

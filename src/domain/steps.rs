@@ -1,4 +1,5 @@
-//! Which time step a caller gets: the rules of fresh and single-use codes, as pure functions of the stored marks.
+//! Decides which time step a caller gets: the rules of fresh and single-use codes, as pure functions of the stored
+//! marks.
 //!
 //! Three guarantees, whatever the clock does and however many processes share the vault: a step that was shown to a
 //! single-use caller is never shown to another; a step that a plain call has seen is never reserved later; and without
@@ -34,22 +35,22 @@ const NOBODY: ReservationId = ReservationId::new(Uuid::nil());
 pub struct Reservation {
     /// The step.
     pub step: Step,
-    /// The caller's reservation.
+    /// The reservation's id.
     pub id: ReservationId,
 }
 
-/// What a caller asks for.
+/// A caller's requirements for a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CodeWish {
     /// Seconds for which the code must still be valid; at most the period.
     pub min_validity: u32,
-    /// The code must go to no other caller.
+    /// Whether the code must go to no other caller.
     pub single_use: bool,
     /// How long the caller will wait.
     pub max_wait: Duration,
 }
 
-/// What a caller gets.
+/// The result for a caller: a step now, a step later, or none in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
     /// This step's code, now.
@@ -87,7 +88,7 @@ impl StepMarks {
         turn
     }
 
-    /// A single-use call: reserves the next step that nobody has seen.
+    /// A single-use call: reserves the next step that no caller has seen.
     pub fn single_use(&mut self, totp: &TotpParameters, now: Timestamp, wish: CodeWish, id: ReservationId) -> Turn {
         let step = fresh_step(*totp, now, wish.min_validity).max(after(self.given.max(self.reserved())));
         let turn = turn(*totp, now, step, wish.max_wait);
@@ -99,8 +100,8 @@ impl StepMarks {
         turn
     }
 
-    /// A call whose code is typed into a page: reserves the next step that nobody has seen, also the current one, so that it
-    /// can be given back if nothing is typed.
+    /// A call whose code is typed into a page: reserves the next step that no caller has seen, also the current one, so
+    /// that it can be given back if nothing is typed.
     pub fn reserve(&mut self, totp: &TotpParameters, now: Timestamp, wish: CodeWish, id: ReservationId) -> Turn {
         let step = fresh_step(*totp, now, wish.min_validity).max(after(self.given.max(self.reserved())));
         let turn = turn(*totp, now, step, wish.max_wait);
@@ -122,7 +123,7 @@ impl StepMarks {
         true
     }
 
-    /// Gives a waiter's step back. It is free again once nobody has taken or waits for a later one. Only the
+    /// Gives a waiter's step back. It is free again once no caller has taken or waits for a later one. Only the
     /// reservation's holder can do this, and only before the code was shown. `false` if there was nothing to give back.
     pub fn give_back(&mut self, reservation: Reservation) -> bool {
         if self.taken >= Some(reservation.step) {
@@ -198,7 +199,7 @@ mod tests {
         TotpParameters::default()
     }
 
-    /// So many seconds into a step.
+    /// The time `seconds` after the begin of a step.
     fn at(step: u64, seconds: i64) -> Timestamp {
         Timestamp::from_seconds(totp().start_of(Step(step)).seconds() + seconds)
     }
@@ -437,11 +438,11 @@ mod tests {
         ]
     }
 
-    /// A record, independent of the marks, of who was shown which step: the guarantees are checked against it.
+    /// A record, independent of the marks, of the steps that callers were shown: the guarantees are checked against it.
     struct Witness {
         marks: StepMarks,
         now: Timestamp,
-        /// Every step that was shown, and whether to a single-use caller.
+        /// Every step that was shown, and whether a single-use caller was shown it.
         shown: BTreeMap<Step, bool>,
         reservations: Vec<Reservation>,
     }

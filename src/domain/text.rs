@@ -23,13 +23,13 @@ pub enum TextError {
     /// A character that a model or a terminal would obey rather than show; its position counts from 1.
     #[error("has a control, bidirectional, zero-width or invisible character at position {position}")]
     Unshowable {
-        /// Which character it is, counted from 1.
+        /// The position of the character, counted from 1.
         position: usize,
     },
     /// More marks on one letter than any language puts there; the position of the first too many counts from 1.
     #[error("has more than {MARKS_MAX} marks on one letter, at position {position}")]
     Stacked {
-        /// Which character it is, counted from 1.
+        /// The position of the character, counted from 1.
         position: usize,
     },
     /// The text does not have the form of this field.
@@ -99,15 +99,15 @@ checked_text!(
     phone
 );
 
-/// What an MCP client says about itself. It is only a claim: cut to length, without invisible characters, and withheld
-/// if it looks like a secret. Cheap to clone, because every audit row has one.
+/// A claim of an MCP client about itself: cut to length, without invisible characters, and withheld if it looks like a
+/// secret. Cheap to clone, because every audit row has one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claim(Arc<str>);
 
 impl Claim {
     /// Makes a claim from any text.
     pub fn of(text: &str) -> Self {
-        // Searched further than it is kept, so that no part of a secret is left at the end.
+        // The text is searched further than it is kept, so that no part of a secret is left at the end.
         let shown: String = text.trim().chars().filter(|c| !is_unshowable(*c)).take(2 * CLAIM_CHARS_MAX).collect();
         if looks_sensitive(&shown) {
             return Self("(withheld)".into());
@@ -120,7 +120,7 @@ impl Claim {
         Self(text.into())
     }
 
-    /// The text; empty if the client said nothing.
+    /// The text; empty if the client sent none.
     pub fn as_str(&self) -> &str {
         &self.0
     }

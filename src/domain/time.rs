@@ -15,17 +15,17 @@ pub struct NotATime;
 const YEAR_9999: i64 = 253_370_764_800;
 
 impl Timestamp {
-    /// From microseconds since the epoch.
+    /// Makes a time from microseconds since the epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// From milliseconds since the epoch.
+    /// Makes a time from milliseconds since the epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis.saturating_mul(1000))
     }
 
-    /// From whole seconds since the epoch.
+    /// Makes a time from whole seconds since the epoch.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1_000_000))
     }
@@ -50,19 +50,19 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// Cut to milliseconds, the precision that records keep.
+    /// The time cut to milliseconds, the precision that records keep.
     #[must_use]
     pub const fn whole_millis(self) -> Self {
         Self::from_millis(self.millis())
     }
 
-    /// This much later.
+    /// The time that is `span` later.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// This much earlier.
+    /// The time that is `span` earlier.
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))

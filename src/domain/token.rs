@@ -1,4 +1,5 @@
-//! Short-lived tokens, made from an API key by its holder: `cst_<key id>_<secret>`. As of a key, the vault keeps a keyed hash.
+//! Short-lived tokens, made from an API key by its holder: `cst_<key id>_<secret>`. The vault keeps a keyed hash of a
+//! token, as of a key.
 
 use zeroize::Zeroizing;
 
@@ -9,7 +10,7 @@ use super::{
     time::Timestamp,
 };
 
-/// Starts every token, so that secret scanners can find a leaked one.
+/// The prefix of every token, so that secret scanners can find a leaked one.
 const PREFIX: &str = "cst_";
 
 /// The stored form of a token. Its rights are a subset of its key's, and it ends with its key.
@@ -21,9 +22,9 @@ pub struct AccessToken {
     pub account: AccountId,
     /// The key that it was made from.
     pub key: KeyId,
-    /// What it may do, at most what its key may.
+    /// Its scopes, at most those of its key.
     pub scopes: ScopeSet,
-    /// The only secrets that exist for it, if it has fewer than its key.
+    /// The only secrets that are visible to it, if they are fewer than its key's.
     pub secrets: Option<Vec<SecretId>>,
     /// A keyed hash of the token.
     pub hash: [u8; 32],
@@ -66,7 +67,7 @@ impl PlainToken {
         self.key
     }
 
-    /// The token: what a `Bearer` header carries and what is hashed.
+    /// The token, which a `Bearer` header carries and which is hashed.
     pub fn expose(&self) -> &str {
         &self.text
     }

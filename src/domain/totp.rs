@@ -10,7 +10,7 @@ use super::{limits::PERIOD_SECONDS_MAX, seed::Seed, time::Timestamp};
 /// The HMAC's hash function (RFC 6238 §1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Algorithm {
-    /// HMAC-SHA-1, what nearly every service uses.
+    /// HMAC-SHA-1, which nearly every service uses.
     #[default]
     Sha1,
     /// HMAC-SHA-256.
@@ -40,7 +40,7 @@ pub struct TotpParameters {
     pub algorithm: Algorithm,
     /// The number of digits.
     pub digits: Digits,
-    /// The seconds a code lives.
+    /// The seconds for which a code is valid.
     pub period: Period,
 }
 
@@ -53,7 +53,7 @@ pub struct Step(pub u64);
 #[error("not an accepted value")]
 pub struct NotAccepted;
 
-/// A code. Wiped on drop, and without `Debug`: it opens an account for as long as it lives.
+/// A code. It is wiped on drop and has no `Debug`, because it opens an account while it is valid.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Code(String);
 
@@ -176,7 +176,7 @@ impl TotpParameters {
 }
 
 impl Code {
-    /// Digits that stand for a code, from random bytes: a decoy.
+    /// Makes a decoy: digits in the place of a code, from a random number.
     pub fn decoy(digits: Digits, random: u64) -> Self {
         let width = usize::from(digits.get());
         Self(format!("{:0width$}", random % 10_u64.pow(digits.get().into())))
@@ -218,7 +218,7 @@ mod tests {
         Period::try_from(seconds).unwrap()
     }
 
-    /// The digits `1234567890` over and over, as both RFCs have their seeds.
+    /// The digits `1234567890` repeated, as in the seeds of both RFCs.
     fn rfc_seed(algorithm: Algorithm) -> Seed {
         let length = match algorithm {
             Algorithm::Sha1 => 20,

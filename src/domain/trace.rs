@@ -2,14 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
-/// Bytes of its stored form.
+/// Bytes of the stored form.
 const BYTES: usize = 16 + 8 + 1;
 
 /// A `traceparent`: the trace, the caller's span in it, and flags. Its form leaves no room for anything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceParent([u8; BYTES]);
 
-/// The text is no `traceparent`. The error does not hold the text.
+/// The text is not a `traceparent`. The error does not hold the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a traceparent")]
 pub struct NotATraceParent;
@@ -46,7 +46,7 @@ impl TraceParent {
 impl FromStr for TraceParent {
     type Err = NotATraceParent;
 
-    /// Reads version 00, and of later versions what they have in common with it.
+    /// Reads version 00, and from later versions the fields that they share with it.
     fn from_str(text: &str) -> Result<Self, NotATraceParent> {
         let mut parts = text.split('-');
         let mut part = |digits: usize| {

@@ -1,4 +1,5 @@
-//! Checks a code that a person typed: each step once, and slower after every wrong try. Never here: a clock, a store.
+//! Checks a code that a person typed: each step is accepted once, and wrong tries delay the next one. Never here: a
+//! clock, a store.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub struct VerifyMarks {
 }
 
 impl VerifyMarks {
-    /// How long a try must still wait; `None` if it may be made.
+    /// The time for which a try must still wait; `None` if it may be made.
     pub fn held(&self, now: Timestamp) -> Option<Duration> {
         // A delay beyond the longest means that the clock was ahead when it was set. Ignore it, so that the secret is
         // not locked for years; wrong tries are still counted, so the next one gets the same delay.
@@ -59,7 +60,7 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_seconds(1_795_000_000);
 
-    /// Makes one wrong try after another, each as soon as it may be made; how long after the first the last was made.
+    /// Makes wrong tries, each as soon as it may be made, and returns the time from the first to the last.
     fn wrong_tries(count: u32) -> Duration {
         let (mut marks, mut now) = (VerifyMarks::default(), START);
         for _ in 1..count {

@@ -1,5 +1,5 @@
 //! Words that stand for a keyed hash, for people to compare or to type: two on a page and in a chat show that both are
-//! about the same thing, and four prove that somebody has seen a terminal.
+//! about the same thing, and four prove that a person has seen a terminal.
 
 /// Short, common words without a hyphen, a homophone or a second spelling in the list. Their order never matters: no
 /// word is stored.
@@ -36,7 +36,7 @@ pub fn words_of(bytes: &[u8]) -> String {
     bytes.iter().map(word).collect::<Vec<_>>().join("-")
 }
 
-/// What a person typed for words, in the form of [`words_of`]: case, and what stands between the words, don't matter.
+/// Brings typed words into the form of [`words_of`]: case, and the characters between the words, don't matter.
 pub fn normal_words(typed: &str) -> String {
     let words = typed.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
     words.map(str::to_lowercase).collect::<Vec<_>>().join("-")

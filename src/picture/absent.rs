@@ -1,4 +1,4 @@
-//! In the place of this room in a build without the feature `pictures`, which reads none.
+//! Replaces this room in a build without the feature `pictures`, which reads no pictures.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -7,17 +7,17 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Unread {
-    /// Nothing here can read one.
+    /// This build can't read pictures.
     #[error(
         "this build reads no pictures: it was made without the feature `pictures`; type the key or the otpauth:// link"
     )]
     Absent,
 }
 
-/// Reads nothing.
+/// Refuses every picture.
 ///
 /// # Errors
-/// Always.
+/// Always [`Unread::Absent`].
 pub const fn read(_: &[u8]) -> Result<Vec<Zeroizing<String>>, Unread> {
     Err(Unread::Absent)
 }

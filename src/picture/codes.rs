@@ -1,4 +1,4 @@
-//! Finds the QR codes in a picture: at several sizes first, then after rewrites that undo what spoilt it.
+//! Finds the QR codes in a picture: at several sizes first, then after rewrites that undo the picture's flaws.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// No further rewrite is begun after this time, so that a picture without a code gets an answer within the limit of the
-/// child. What comes before the rewrites has no bound but that limit: if it were cut short, some of several codes would
+/// child. The search before the rewrites has no bound but that limit: if it were cut short, some of several codes would
 /// pass for all of them. An unoptimised build needs several times as long.
 const SEARCH: Duration = Duration::from_millis(if cfg!(debug_assertions) { 3000 } else { 1000 });
 /// Pixels of the smallest size to which a picture is scaled down.
@@ -24,7 +24,7 @@ const PIXELS_REWRITTEN: usize = 1_500_000;
 /// A rewrite, and the reader that looks at it.
 type Attempt = (fn(&Picture) -> Picture, fn(&Picture) -> Vec<Reading>);
 
-/// What is tried, in turn, if no code was found at any size. Each entry found codes that the ones before it did not, of
+/// The attempts, in turn, if no code was found at any size. Each entry found codes that the ones before it did not, of
 /// those that `tests/interop/qr_pictures.py` makes; the cheap ones are first.
 const ATTEMPTS: [Attempt; 13] = [
     // Specks, shadows and little contrast.
@@ -40,7 +40,7 @@ const ATTEMPTS: [Attempt; 13] = [
     // Modules of one or two pixels.
     (|picture| split(&blurred(&doubled(picture), 2), 24, 0), readers::by_rings),
     (|picture| deblurred(&doubled(picture), 4, 8), readers::by_rings),
-    // The other reader bears more perspective, and tells whether there is a code at all.
+    // The other reader tolerates more perspective, and reports whether there is a code at all.
     (|picture| blurred(picture, 1), readers::by_corners),
     (|picture| split(&blurred(&doubled(picture), 2), 24, 0), readers::by_corners),
     (|picture| split(&deblurred(&blurred(picture, 1), 2, 3), 20, 0), readers::by_corners),
@@ -65,8 +65,8 @@ pub(super) fn look_at(picture: &Picture) -> Result<Vec<Zeroizing<String>>, Unrea
         // Dark codes on light ground, and light ones on dark ground.
         for light in [size, &inverted(size)] {
             found.add(readers::by_rings(light));
-            // In a large picture this takes long, and what the other reader found is all there is but for codes that are
-            // both small and skewed.
+            // In a large picture this takes long, and the other reader has missed only codes that are both small and
+            // skewed.
             if found.codes.is_empty() || light.pixels.len() <= PIXELS_REWRITTEN {
                 found.add(readers::by_corners(light));
             }
@@ -82,7 +82,7 @@ pub(super) fn look_at(picture: &Picture) -> Result<Vec<Zeroizing<String>>, Unrea
     found.texts()
 }
 
-/// What was found so far.
+/// The codes found so far.
 #[derive(Default)]
 struct Readings {
     codes: Vec<Code>,
@@ -143,7 +143,7 @@ mod tests {
 
     const ONE: &str = "tests/fixtures/qr-one.png";
 
-    /// A PNG whose header says how large it is and whose data are missing.
+    /// A PNG whose header states its size, and whose data are missing.
     fn empty_png(wide: u32, high: u32) -> Vec<u8> {
         let mut header = b"IHDR".to_vec();
         header.extend_from_slice(&wide.to_be_bytes());
@@ -159,7 +159,7 @@ mod tests {
         png
     }
 
-    /// A PNG of pixels that are rows of samples.
+    /// A PNG whose rows of pixels are these samples.
     fn png_of(wide: usize, high: usize, colour: png::ColorType, samples: &[u8]) -> Vec<u8> {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, u32::try_from(wide).unwrap(), u32::try_from(high).unwrap());
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    /// A screen with codes of so many pixels a module at these places, dark on light.
+    /// A screen with codes, each with its text, its pixels a module and its place, dark on light.
     fn screen(wide: usize, high: usize, codes: &[(&str, usize, (usize, usize))]) -> Picture {
         let mut screen = Picture { wide, high, pixels: Zeroizing::new(vec![255; wide * high]) };
         for (text, module, (left, top)) in codes {

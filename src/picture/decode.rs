@@ -14,7 +14,7 @@ use crate::domain::limits::PICTURE_PIXELS_MAX;
 
 /// Memory of the PNG decoder besides the rows: its window and a colour profile.
 const PNG_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Pixels of the largest picture that is kept at its full size: more than a 5K screen. What is larger comes from a camera
+/// Pixels of the largest picture that is kept at its full size: more than a 5K screen. A larger one comes from a camera
 /// or from several screens, whose codes are large too.
 const PIXELS_KEPT: usize = 20_000_000;
 pub(super) const WHITE: u8 = u8::MAX;
@@ -40,12 +40,12 @@ impl Picture {
         Ok(if is_large { picture.halved() } else { picture })
     }
 
-    /// The brightness of a pixel; white outside the picture.
+    /// The brightness of a pixel, whose column must be within the picture; white below the picture.
     pub(super) fn at(&self, x: usize, y: usize) -> u8 {
         self.pixels.get(y * self.wide + x).copied().unwrap_or(WHITE)
     }
 
-    /// The pixels of a row; none below the picture.
+    /// The pixels of a row; empty below the picture.
     pub(super) fn row(&self, y: usize) -> &[u8] {
         self.pixels.get(y * self.wide..(y + 1) * self.wide).unwrap_or_default()
     }

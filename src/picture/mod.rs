@@ -1,7 +1,7 @@
-//! Pictures: from a file that a stranger made to the texts of the QR codes in it.
+//! Pictures: reads the texts of the QR codes in a file that a stranger made.
 //!
-//! Everything here runs in a child process with limits of memory and time (`child.rs`), except in tests. Never here: what
-//! a code's text means.
+//! Everything here runs in a child process with limits of memory and time (`child.rs`), except in tests. Never here:
+//! the meaning of a code's text.
 
 mod codes;
 mod decode;

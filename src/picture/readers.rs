@@ -1,4 +1,4 @@
-//! The two readers of QR codes, and what they saw.
+//! The two readers of QR codes, and their results.
 
 use std::{
     collections::HashSet,
@@ -81,7 +81,7 @@ pub(super) fn by_rings(picture: &Picture) -> Vec<Reading> {
     })
 }
 
-/// Finds codes by fitting a grid to their corners. Tells of illegible ones, too.
+/// Finds codes by fitting a grid to their corners. Reports illegible ones, too.
 pub(super) fn by_corners(picture: &Picture) -> Vec<Reading> {
     unless_it_panics(|| {
         let at = |x: usize, y: usize| picture.at(x, y);
@@ -98,7 +98,7 @@ pub(super) fn by_corners(picture: &Picture) -> Vec<Reading> {
     })
 }
 
-/// A reader may panic at a picture, and still read another rewrite of it.
+/// Runs a reader, without results if it panics: it may still read another rewrite of the picture.
 fn unless_it_panics(read: impl FnOnce() -> Vec<Reading>) -> Vec<Reading> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_default()
 }

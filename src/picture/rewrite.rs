@@ -7,7 +7,7 @@ use super::decode::Picture;
 const BLACK: u8 = 0;
 const WHITE: u8 = u8::MAX;
 
-/// Twice the size, with brightness in between. For modules of one or two pixels.
+/// Doubles the size, with brightness in between, for modules of one or two pixels.
 pub(super) fn doubled(from: &Picture) -> Picture {
     let (wide, high) = (from.wide * 2, from.high * 2);
     let mut pixels = Zeroizing::new(Vec::with_capacity(wide * high));
@@ -72,7 +72,8 @@ fn mean_row(columns: &[u32], radius: usize, area: u32, pixels: &mut Vec<u8>) {
     }
 }
 
-/// What the picture may have been before it was blurred. Each round adds what another blur takes away from the guess.
+/// Estimates the picture before it was blurred. Each round adds the difference between the picture and the blurred
+/// guess.
 pub(super) fn deblurred(from: &Picture, radius: usize, rounds: usize) -> Picture {
     let pixels = |of: &[i16]| {
         Zeroizing::new(of.iter().map(|value| u8::try_from((*value).clamp(0, 255)).unwrap_or(WHITE)).collect())

@@ -1,5 +1,5 @@
-//! The time that a search has taken, by the clock that the child's limit counts (`child.rs`): on Linux that of the
-//! processor. By the wall's clock, a busy machine would give up a picture that it had hardly looked at.
+//! The time that a search has taken, by the clock of the child's limit (`child.rs`): on Linux processor time. By
+//! wall-clock time, a busy machine would give up on a picture after little work.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use crate::domain::limits::PICTURE_COLOURED_PIXELS_MAX;
 struct Still<'a> {
     kind: [u8; 4],
     pixels: &'a [u8],
-    /// How transparent lossy pixels are.
+    /// The transparency of lossy pixels.
     alpha: Option<&'a [u8]>,
 }
 
@@ -30,9 +30,9 @@ pub(super) fn webp(bytes: &[u8]) -> Result<Option<Picture>, Unread> {
     }
 }
 
-/// The pixels, if there is one picture of them.
+/// The picture in a file; `None` if it is animated or has no pixels.
 fn still(bytes: &[u8]) -> Option<Still<'_>> {
-    /// The bit of the flags of an extended file that says that it is transparent.
+    /// The bit of the flags of an extended file that marks it as transparent.
     const ALPHA: u8 = 0x10;
 
     let (mut rest, mut is_transparent, mut alpha) = (bytes.get(12..)?, false, None);
@@ -40,7 +40,7 @@ fn still(bytes: &[u8]) -> Option<Still<'_>> {
         let (kind, after) = rest.split_first_chunk::<4>()?;
         let (size, content) = after.split_first_chunk::<4>()?;
         let size = usize::try_from(u32::from_le_bytes(*size)).ok()?;
-        // One that is cut short is for the decoder to judge.
+        // The decoder judges a chunk that is cut short.
         let whole = content.get(..size).unwrap_or(content);
         match kind {
             b"ANMF" | b"ANIM" => return None,
@@ -54,10 +54,10 @@ fn still(bytes: &[u8]) -> Option<Still<'_>> {
     }
 }
 
-/// A file with these lossless pixels that says that it may be transparent. Then the decoder decodes into our memory: it
-/// would take as much again to leave out what is not transparent anywhere.
+/// A file with these lossless pixels that is marked as transparent. The decoder decodes such a file into our memory;
+/// for an opaque one it would take as much again, to leave the transparency out.
 fn transparent(stream: &[u8]) -> Zeroizing<Vec<u8>> {
-    /// The bit of the fifth byte that says so.
+    /// The bit of the fifth byte that marks transparency.
     const TRANSPARENT: u8 = 0x10;
 
     let padding = stream.len() % 2;
@@ -88,7 +88,7 @@ fn coloured(bytes: &[u8], byte_of: impl Fn(&[u8]) -> u8) -> Result<Option<Pictur
         return Ok(None);
     }
     drop(decoder);
-    // In place: there is no room for both.
+    // The conversion is in place: there is no room for both.
     for nth in 0..count {
         let grey = colours.get(nth * channels..(nth + 1) * channels).map_or(WHITE, &byte_of);
         if let Some(kept) = colours.get_mut(nth) {
@@ -104,7 +104,7 @@ fn coloured(bytes: &[u8], byte_of: impl Fn(&[u8]) -> u8) -> Result<Option<Pictur
 }
 
 fn lossy(frame: &[u8]) -> Result<Option<Picture>, Unread> {
-    // Three bytes of flags, three of a signature, then the sizes, with a scale that nobody uses in the upper two bits.
+    // Three bytes of flags, three of a signature, then the sizes, with a scale in the upper two bits, which is ignored.
     let [_, _, _, _, _, _, wide_low, wide_high, high_low, high_high, ..] = *frame else { return Ok(None) };
     let side = |bytes| usize::from(u16::from_le_bytes(bytes) & 0x3FFF);
     let (wide, high) = (side([wide_low, wide_high]), side([high_low, high_high]));
@@ -134,7 +134,7 @@ fn lossy_on_white(frame: &[u8], alpha: &[u8]) -> Result<Option<Picture>, Unread>
 }
 
 /// The transparency of a lossy picture: a byte of flags, then either the bytes themselves or the green of a lossless
-/// picture without its header, each less what its neighbours let expect.
+/// picture without its header, each as the difference from the value that its neighbours predict.
 fn transparency(chunk: &[u8], wide: u16, high: u16) -> Result<Option<Picture>, Unread> {
     let (wide, high) = (usize::from(wide), usize::from(high));
     let count = size(wide, high)?;
@@ -155,7 +155,7 @@ fn transparency(chunk: &[u8], wide: u16, high: u16) -> Result<Option<Picture>, U
     Ok(Some(alpha))
 }
 
-/// Adds to each byte what its neighbours let expect.
+/// Adds to each byte the value that its neighbours predict.
 fn expect(alpha: &mut Picture, filter: u8) {
     if filter == 0 {
         return;

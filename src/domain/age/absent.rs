@@ -1,8 +1,8 @@
-//! In the place of people's keys in a build without the feature `age`: no text is one.
+//! Replaces `x25519.rs` in a build without the feature `age`: no text is accepted as a recipient's key.
 
 use zeroize::Zeroizing;
 
-/// What is said of every recipient.
+/// The text of the error for every recipient.
 pub(super) const WANTED: &str =
     "can't be used by this build, which was made without the feature `age`; a passphrase needs no key";
 

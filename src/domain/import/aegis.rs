@@ -20,7 +20,7 @@ pub(super) struct Sealed {
     /// Whether these are all of its slots.
     is_whole: bool,
     nonce: Vec<u8>,
-    /// With its tag at the end.
+    /// The encrypted database, with its tag at the end.
     database: Vec<u8>,
 }
 
@@ -29,7 +29,7 @@ struct Slot {
     kdf: Kdf,
     salt: Vec<u8>,
     nonce: Vec<u8>,
-    /// With its tag at the end.
+    /// The encrypted master key, with its tag at the end.
     key: Vec<u8>,
 }
 

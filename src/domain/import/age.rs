@@ -34,7 +34,7 @@ pub(super) struct Sealed {
     payload: Vec<u8>,
 }
 
-/// The file, if `age` wrote it.
+/// Reads the file, if `age` wrote it.
 pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     let sealed = if bytes.starts_with(VERSION.as_bytes()) {
         read(bytes)
@@ -53,7 +53,8 @@ fn without_armor(bytes: &[u8]) -> Result<Vec<u8>, ImportError> {
     BASE64.decode(inside.as_bytes()).map_err(|_| ImportError::Damaged)
 }
 
-/// What is said of a file that is not encrypted to a passphrase: the kind of its key may be any word, as a damaged word is.
+/// The error for a file that is not encrypted to a passphrase. The kind of a key may be any word, so a damaged word may
+/// look like one.
 fn not_scrypt(arguments: &[&str]) -> ImportError {
     const KEYS: [&str; 5] = ["X25519", "ssh-", "piv-", "mlkem", "p256"];
     match arguments.first() {
@@ -73,7 +74,7 @@ fn read(bytes: &[u8]) -> Result<Sealed, ImportError> {
     let mac = BASE64_NOPAD.decode(mac.strip_prefix(b" ").ok_or_else(damaged)?).map_err(|_| damaged())?;
     let (nonce, payload) = rest.get(1..).and_then(<[u8]>::split_first_chunk).ok_or_else(damaged)?;
     let text = std::str::from_utf8(header).map_err(|_| damaged())?;
-    // Only what was armoured was not looked at yet.
+    // The version is not checked yet if the file was armoured.
     if !text.starts_with(VERSION) {
         return Err(damaged());
     }
@@ -164,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_with_the_passphrase_alone() {
-        // A chunk and a bit.
+        // A chunk and a part of another.
         let links = LINK.repeat(CHUNK / LINK.len() + 2);
         let file = sealed(&links);
         assert_eq!(opened(&file, "correct horse"), Ok(links.lines().count()));

@@ -26,7 +26,7 @@ pub(super) struct Sealed {
 /// The fewest rounds of the app and of programs that write its format. Many other files begin with a small number.
 const ROUNDS_MIN: u32 = 10_000;
 
-/// Whether a file may be an encrypted backup. It has no mark: only its first number tells, and the right password.
+/// Whether a file may be an encrypted backup. It has no mark: only its first number and the right password identify it.
 pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     let (rounds, rest) = bytes.split_first_chunk::<4>()?;
     let rounds = u32::from_be_bytes(*rounds);
@@ -36,15 +36,15 @@ pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
         .then(|| Ok(Sealed { kdf: Some(kdf), file: bytes.to_vec() }.locked()))
 }
 
-/// Whether a file that is nothing else may be a backup of a version before 0.6.3, whose first byte is a nonce's: only
-/// what is encrypted looks like this.
+/// Whether a file of no other format may be a backup of a version before 0.6.3, which begins with a nonce: only
+/// encrypted bytes look like this.
 pub(super) fn old_locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     let is_long = bytes.len() > NONCE_BYTES + TAG_BYTES;
     (is_long && !has_other_mark(bytes) && !is_mostly_text(bytes) && is_even(bytes))
         .then(|| Ok(Sealed { kdf: None, file: bytes.to_vec() }.locked()))
 }
 
-/// Whether most bytes are those of a text, such as one in an old encoding. Of encrypted ones, two in five are.
+/// Whether most bytes are those of a text, such as one in an old encoding. Of encrypted bytes, two in five are.
 fn is_mostly_text(bytes: &[u8]) -> bool {
     let of_text = bytes.iter().filter(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~')).count();
     of_text > bytes.len() / 4 * 3
@@ -84,7 +84,7 @@ impl Sealed {
         Ok(opened(&key, sealed))
     }
 
-    /// As versions before 0.6.3 encrypted.
+    /// Opens a backup as versions before 0.6.3 encrypted it.
     fn open_old(&self, passphrase: &str) -> Option<Zeroizing<Vec<u8>>> {
         let key = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(passphrase)));
         opened(&key, &self.file)
@@ -135,7 +135,7 @@ mod tests {
         for first in [0, 1, 24, 36, 9_999] {
             assert!(locked(&file(first)).is_none(), "{first}");
         }
-        // Nor is what is not encrypted behind such a number.
+        // Bytes that are not encrypted are no backup after such a number, either.
         assert!(locked(&[150_000_u32.to_be_bytes().as_slice(), &[7; 60]].concat()).is_none());
     }
 }

@@ -1,5 +1,6 @@
-//! ZIP archives, of which one known file is unpacked: `export.data` of 1Password, `data.json` of Proton Pass and Bitwarden,
-//! and Raivo's, which is encrypted with AES. Only stored and deflated files; the sizes in the archive are not believed.
+//! ZIP archives, of which one known file is unpacked: `export.data` of 1Password, `data.json` of Proton Pass and
+//! Bitwarden, and Raivo's, which is encrypted with AES. Only stored and deflated files are read; the sizes in the
+//! archive are not trusted.
 
 use std::io::Read as _;
 
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{Format, Import, ImportError, Opened, open};
 use crate::domain::limits::{IMPORT_ARCHIVE_FILES_MAX, IMPORT_UNPACKED_BYTES_MAX};
 
-/// What a file in an archive, and so an archive, begins with.
+/// The mark at the start of a file in an archive, and so of an archive.
 const MAGIC: &[u8] = b"PK\x03\x04";
 /// The known file of Raivo, whose archives are encrypted.
 const RAIVO: &str = "raivo-otp-export.json";
@@ -24,13 +25,13 @@ const RAIVO: &str = "raivo-otp-export.json";
 const KNOWN: [&str; 5] = ["export.data", "Proton Pass/data.json", "data.json", RAIVO, "bitwarden.json"];
 /// A file that only `OpenPGP` opens, in an archive of Proton Pass.
 const PGP: &str = "data.pgp";
-/// The mark of the list of files, and the bytes of its fixed part.
+/// The mark of an entry in the list of files, and the bytes of its fixed part.
 const ENTRY: (&[u8], usize) = (b"PK\x01\x02", 46);
 /// The mark of the end of that list, its bytes, and the longest comment behind it.
 const END: (&[u8], usize, usize) = (b"PK\x05\x06", 22, 65_535);
 /// The fixed part before a file's contents.
 const LOCAL_BYTES: usize = 30;
-/// The method of a file that is encrypted with AES; the extra field that says how has the true one.
+/// The method of a file that is encrypted with AES; its extra field holds the true method.
 const SEALED: u16 = 99;
 /// The number of that extra field, with its length.
 const SEALED_EXTRA: &[u8] = &[0x01, 0x99, 7, 0];
@@ -58,13 +59,13 @@ pub(super) struct Sealed {
     check: [u8; CHECK],
     content: Vec<u8>,
     mac: [u8; MAC],
-    /// How it was packed before it was encrypted.
+    /// The method by which it was packed before it was encrypted.
     method: u16,
 }
 
 /// Whether a file is an archive.
 pub(super) fn is_archive(bytes: &[u8]) -> bool {
-    // One without a file begins with its end.
+    // An archive without files begins with the mark of its end.
     [MAGIC, END.0].iter().any(|magic| bytes.starts_with(magic))
 }
 
@@ -90,7 +91,7 @@ pub(super) fn known(bytes: &[u8]) -> Result<ArchiveEntry, ImportError> {
     unpacked(file.method, packed).map(ArchiveEntry::Plain)
 }
 
-/// Reads what was in an archive. An archive in an archive could go on for ever.
+/// Reads a file that was in an archive. It must not be an archive: archives in archives could go on for ever.
 pub(super) fn inside(plain: &[u8]) -> Result<Opened, ImportError> {
     if is_archive(plain) { Err(ImportError::Archive) } else { open(plain) }
 }
@@ -142,7 +143,7 @@ impl Sealed {
             return Err(ImportError::WrongPassphrase);
         }
         let mac = Hmac::<Sha1>::new_from_slice(mac).map_err(|_| ImportError::Damaged)?;
-        // Two bytes let one wrong passphrase of 65,536 through.
+        // The two bytes accept one in 65,536 wrong passphrases.
         mac.chain_update(&self.content)
             .verify_truncated_left(&self.mac)
             .map_err(|_| ImportError::WrongPassphraseOrDamaged)?;
@@ -160,7 +161,7 @@ impl Sealed {
     }
 }
 
-/// Decrypts in place: a counter from 1, its lowest byte first, which no crate of ciphers counts like this.
+/// Decrypts in place, with a counter from 1, its lowest byte first: no crate of ciphers counts like this.
 fn decrypt<C: KeyInit + BlockCipherEncrypt>(key: &[u8], content: &mut [u8]) -> Option<()> {
     let cipher = C::new_from_slice(key).ok()?;
     for (block, count) in content.chunks_mut(16).zip(1_u128..) {

@@ -1,4 +1,4 @@
-//! Bitwarden and Bitwarden Authenticator: `{encrypted, items}`; a seed stands at a login.
+//! Bitwarden and Bitwarden Authenticator: `{encrypted, items}`; a seed belongs to a login.
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -49,7 +49,7 @@ pub(super) fn read(json: &Json) -> Result<Opened, ImportError> {
              \"password protected\" or .json",
         ));
     }
-    // The salt is the text itself, not what it encodes.
+    // The salt is the text itself, not the bytes that it encodes.
     let salt = json.get("salt").text().as_bytes();
     let (rounds, memory) = (json.get("kdfIterations").number(), json.get("kdfMemory").number());
     let (kdf, salt) = match json.get("kdfType").number() {
@@ -107,7 +107,8 @@ fn expanded(key: &Key, info: &[u8]) -> Result<Key, ImportError> {
     Ok(out)
 }
 
-/// Reads the items. Those without a seed are no entries: most logins have none. One may have more in other fields.
+/// Reads the items. Items without a seed are no entries: most logins have none. An item may have more seeds in other
+/// fields.
 fn items(json: &Json) -> Import {
     let mut import = Import::new(Format::Bitwarden);
     for (index, item) in json.get("items").list().iter().enumerate() {

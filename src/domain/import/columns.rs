@@ -1,4 +1,4 @@
-//! The columns of a table: which have seeds, names and settings, by their names and by what is in them.
+//! The columns of a table: those with seeds, names and settings, found by their names and their contents.
 
 use zeroize::Zeroizing;
 
@@ -14,7 +14,7 @@ use crate::domain::text::ShownText;
 
 /// Names of columns with a title.
 const TITLES: [&str; 6] = ["issuer", "service", "servicename", "title", "name", "itemname"];
-/// Names of columns with what is as good as a title, where none has one.
+/// Names of columns that are as good as a title, where no column has one.
 const SITES: [&str; 16] = [
     "website",
     "websitename",
@@ -56,7 +56,8 @@ const USERS: [&str; 16] = [
 ];
 /// Names of columns with the account, where another one has the title.
 const OTHER_TITLES: [&str; 3] = ["name", "itemname", "title"];
-/// Parts of the names of columns with a user, and with a title, where none is called as above; and of columns with neither.
+/// Parts of the names of columns with a user, and with a title, where no column has a name above; and of columns with
+/// neither.
 const USER_PARTS: [&str; 16] = [
     "user",
     "login",
@@ -87,23 +88,23 @@ const SEED_CHARS_USUAL: usize = 16;
 /// Characters of the longest words about a secret that some write in capitals.
 const WORD_CHARS: usize = 8;
 
-/// Where the columns are.
+/// The positions of the columns.
 pub(super) struct Columns {
-    /// Those that may have seeds, the surest first.
+    /// The columns that may have seeds, the surest first.
     pub(super) seeds: Vec<(usize, Named)>,
-    /// Those that have the seeds of rows without any in the surer ones.
+    /// The columns that have the seeds of rows without a seed in the surer columns.
     pub(super) others: Vec<(usize, Named)>,
     pub(super) title: Option<usize>,
     /// Whether these titles may be addresses.
     pub(super) is_of_sites: bool,
     pub(super) users: Vec<usize>,
     pub(super) group: Option<usize>,
-    /// That of Bitwarden with the fields that a person added: a name and a value in each line.
+    /// Bitwarden's column with the fields that a person added: a name and a value in each line.
     pub(super) fields: Option<usize>,
     pub(super) settings: Settings,
-    /// The names of all, plain.
+    /// The names of all columns, plain.
     pub(super) names: Vec<String>,
-    /// Those in which every cell is a number that codes have.
+    /// The columns in which every filled cell is a number that codes have, and one is not usual.
     pub(super) numbers: Vec<usize>,
     /// Whether the table has passwords.
     pub(super) is_of_logins: bool,
@@ -155,8 +156,8 @@ impl Columns {
         }
     }
 
-    /// Looks for columns of bare numbers that codes have: they may say how codes are made, whatever they are called. Beside
-    /// passwords, such numbers are of something else.
+    /// Looks for columns of bare numbers that codes have: they may hold the parameters of codes, whatever their names
+    /// are. In a table of passwords, such numbers mean something else.
     pub(super) fn find_numbers(&mut self, rows: Rows<'_>) {
         if self.is_of_logins {
             return;
@@ -171,7 +172,7 @@ impl Columns {
         self.numbers = others.filter(|at| columns.get(*at).is_some_and(unread::Bare::are_settings)).collect();
     }
 
-    /// What each column is read as, by the names that the table gives them.
+    /// The columns by the names that the table gives them, with the field that each is read as.
     pub(super) fn shown(&self, head: &[Zeroizing<String>]) -> Vec<Column> {
         let read_as = |at: usize| {
             let holds = |columns: &[(usize, Named)]| columns.iter().any(|(seed, _)| *seed == at);
@@ -185,7 +186,7 @@ impl Columns {
                 self.settings.word(at)
             }
         };
-        // A key in the place of a name would be told.
+        // A key in the place of a name would be shown.
         let name = |cell: &str| if ends::keys(cell) > 0 { None } else { ShownText::parse(table::cut(cell)).ok() };
         let column = |(at, cell): (usize, &Zeroizing<String>)| Some(Column { name: name(cell)?, read_as: read_as(at) });
         head.iter().enumerate().filter_map(column).collect()
@@ -195,8 +196,9 @@ impl Columns {
         self.title == Some(at) || self.users.contains(&at)
     }
 
-    /// Looks for columns of a plain name where none has a surer one. Those in which a row has a seed, perhaps a mistyped one,
-    /// are theirs, so that none is left out silently. Beside surer ones, the row must have no seed there.
+    /// Looks for columns of a plain name where no column has a surer one. Those in which a row has a seed, perhaps a
+    /// mistyped one, count, so that no seed is left out silently. Beside surer columns, the row must have no seed in
+    /// these.
     pub(super) fn find_plain<'a>(&mut self, head: &[String], rows: impl Fn() -> Rows<'a>) {
         if !self.is_named() {
             return;
@@ -207,7 +209,7 @@ impl Columns {
             self.seeds.retain(|(at, _)| !is_plain(*at));
         }
         let is_perhaps = |at: usize| self.seeds.contains(&(at, Named::Perhaps));
-        // A key of a program is often hexadecimal, which hardly any seed is that somebody mistyped.
+        // A key of a program is often hexadecimal, which a mistyped seed hardly ever is.
         let is_hex = |cell: &str| cell.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_seed = |cell: &str| {
             let is_one = uri::is_link_or_usual_seed(cell) || ends::is_like_mistyped_seed(cell) && !is_hex(cell);
@@ -230,7 +232,7 @@ impl Columns {
         }
     }
 
-    /// What a row has in the columns whose names are of seeds and of little else.
+    /// The cells of a row in the columns whose names mean seeds and little else.
     fn surer<'a>(&self, cell: impl Fn(usize) -> &'a str) -> impl Iterator<Item = &'a str> {
         let surer = self.seeds.iter().filter(|(_, name)| *name < Named::Perhaps);
         surer
@@ -239,7 +241,7 @@ impl Columns {
             .map(|(_, text)| text)
     }
 
-    /// What may be seeds in a row, with their columns.
+    /// The texts in a row that may be seeds, with their columns.
     pub(super) fn seeds<'a>(&self, cell: impl Fn(usize) -> &'a str) -> Vec<(usize, &'a str)> {
         let of = |columns: &[(usize, Named)]| -> Vec<(usize, &'a str)> {
             let cells = columns.iter().map(|(at, name)| (*at, *name, cell(*at)));
@@ -258,12 +260,12 @@ impl Columns {
         seeds
     }
 
-    /// Whether one of them has names.
+    /// Whether a column has names.
     pub(super) const fn is_named(&self) -> bool {
         self.title.is_some() || !self.users.is_empty()
     }
 
-    /// Whether they are those of a table with seeds, and not of a text whose first line has a comma.
+    /// Whether they are the columns of a table with seeds, and not of a text whose first line has a comma.
     pub(super) fn are_of_a_table(&self) -> bool {
         self.seeds.first().is_some_and(|(_, name)| *name < Named::Perhaps || self.title.is_some())
     }
@@ -274,7 +276,7 @@ impl Columns {
     }
 }
 
-/// What a cell says: without the signs that mark it as text for a spreadsheet.
+/// The text of a cell, without the signs that mark it as text for a spreadsheet.
 pub(super) fn text_of(cell: &str) -> &str {
     let cell = cell.trim();
     let formula = cell.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"'));
@@ -298,7 +300,7 @@ pub(super) fn is_plain(name: &str) -> bool {
     [name, without_number(name)].iter().any(|name| PLAIN.contains(name))
 }
 
-/// Whether a text beside a secret is a word or a code about it, and no secret that somebody mistyped or cut.
+/// Whether a text beside a secret is a word or a code about it, and not a mistyped or cut secret.
 pub(super) fn is_remark(text: &str) -> bool {
     if text.contains("://") && !links::are_in(text) {
         return text.lines().all(|line| pieces::keys_beside(line) == 0);

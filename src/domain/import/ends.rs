@@ -1,5 +1,5 @@
-//! Where a secret ends: words stand behind it, it may be written in groups, and a file may be cut in the middle of it. A
-//! word such as `from` is base32, too, so a seed is never taken to be longer than it surely is without a word about it.
+//! Finds the end of a secret: words may follow it, it may be written in groups, and a file may be cut off in the middle
+//! of it. A word such as `from` is base32, too, so a seed is never taken to be longer than it surely is without a note.
 
 use super::{entry::Note, json::Json};
 use crate::domain::{
@@ -12,10 +12,10 @@ use crate::domain::{
 const GROUP_CHARS: usize = 4;
 /// The parameters whose values have no words in them.
 const WITHOUT_WORDS: [&str; 4] = ["digits", "period", "algorithm", "single_use"];
-/// The link's parameter in which Ente keeps what it knows of an entry, as JSON.
+/// The link's parameter in which Ente keeps its data on an entry, as JSON.
 pub(super) const ENTE: &str = "codeDisplay=";
 
-/// A link without the words behind it, as far as they can be told from it: an issuer has spaces, too.
+/// Returns a link without the words after it, as far as the two can be distinguished: an issuer has spaces, too.
 pub(super) fn without_words(link: &str) -> (&str, Option<Note>) {
     let at = link.rfind(['?', '&']).map_or(link.len(), |at| at + 1);
     let last = link.get(at..).and_then(|last| last.split_once('='));
@@ -37,14 +37,14 @@ pub(super) fn without_words(link: &str) -> (&str, Option<Note>) {
     (link.get(..at + length).unwrap_or(link), note)
 }
 
-/// What is doubtful about a seed in groups that other parameters, or words with a sign of them, follow.
+/// The doubt about a seed in groups that is followed by other parameters, or by words with a sign of them.
 fn doubt_within(link: &str) -> Option<Note> {
     let pairs = link.split(['?', '&']).filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("secret"))?;
     seed(value).1.map(|_| Note::Groups)
 }
 
-/// The seed that a text begins with, and what is doubtful about its end. Groups have one length, and the last one may be
+/// The seed that a text begins with, and the doubt about its end. Groups have one length, and the last one may be
 /// shorter; uneven ones are a seed if they have as many letters as seeds have, and none is a word.
 pub(super) fn seed(text: &str) -> (&str, Option<Note>) {
     let groups = groups(text);
@@ -57,7 +57,7 @@ pub(super) fn seed(text: &str) -> (&str, Option<Note>) {
     let same = others.iter().take_while(|(word, _)| letters(word) == size && is_group(word)).count();
     let before_last = size * (same + 1);
     let (count, total) = match others.get(same..) {
-        // A usual length is whole without it, unless it is one with it, too.
+        // A seed of a usual length is whole without the last group, unless its length is usual with it, too.
         Some([(last, _)])
             if letters(last) < size
                 && is_group(last)
@@ -73,7 +73,7 @@ pub(super) fn seed(text: &str) -> (&str, Option<Note>) {
         let is_one = Seeds::of(text) != Seeds::Several && sum >= SEED_CHARS_USUAL && is_usual(sum);
         is_one && groups.iter().all(|(group, _)| fits(group))
     };
-    // A group of the same length with letters and digits is one of the seed, although it is mistyped.
+    // A group of the same length with letters and digits belongs to the seed, although it is mistyped.
     let is_mistyped = |(next, _): &(&str, usize)| {
         let has = |is: fn(&u8) -> bool| next.as_bytes().iter().any(is);
         letters(next) == size && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && !is_base32(next)
@@ -89,7 +89,7 @@ pub(super) fn seed(text: &str) -> (&str, Option<Note>) {
     (text, (!is_whole || may_end_in_words(&groups)).then_some(Note::Groups))
 }
 
-/// The groups of a text, each with where it ends.
+/// The groups of a text, each with the position of its end.
 fn groups(text: &str) -> Vec<(&str, usize)> {
     let is_gap = |c: char| c.is_whitespace() || parts_groups(c) && !is_unshowable(c);
     let mut at = 0;
@@ -102,7 +102,7 @@ fn groups(text: &str) -> Vec<(&str, usize)> {
     groups.filter(|(group, _)| !group.is_empty()).collect()
 }
 
-/// Whether seeds have so many letters: those of 16 bytes have 26.
+/// Whether a seed may have this number of letters: one of 16 bytes has 26.
 const fn is_usual(letters: usize) -> bool {
     letters.is_multiple_of(GROUP_CHARS) || letters == 26
 }
@@ -117,7 +117,7 @@ fn may_end_in_words(groups: &[(&str, usize)]) -> bool {
     })
 }
 
-/// Whether letters can be spoken, as few of a seed can.
+/// Whether a text can be spoken, as few groups of a seed can.
 fn is_word(text: &str) -> bool {
     let is_vowel = |c: char| matches!(c.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
     let can_be_spoken = text.contains(is_vowel) && text.split(is_vowel).all(|run| run.len() < 3);
@@ -143,11 +143,11 @@ pub(super) fn is_like_mistyped_seed(text: &str) -> bool {
     is_random && letters(text) >= SEED_CHARS_USUAL && !has_odd_groups(&groups(text))
 }
 
-/// How many bare keys a text holds, as words or in groups of one length.
+/// The number of bare keys in a text, as words or in groups of one length.
 pub(super) fn keys(text: &str) -> usize {
     let is_joint = |c: char| matches!(c, ':' | '=' | ',' | ';' | '|' | '"' | '\'' | '`' | '(' | ')' | '+');
     let parts = text.split(is_joint).flat_map(|part| {
-        // What follows the scheme of an address is one.
+        // The text after the scheme of an address belongs to the address.
         let end = if part.starts_with("//") { part.find(char::is_whitespace).unwrap_or(part.len()) } else { 0 };
         part.get(end..).unwrap_or_default().split('/')
     });
@@ -159,7 +159,8 @@ pub(super) fn keys(text: &str) -> usize {
     keys.sum::<usize>().min(IMPORT_ENTRIES_MAX)
 }
 
-/// Whether groups are a bare key. What has no digit, or letters of both cases, is rather words or a password.
+/// Whether groups are a bare key. Groups without a digit, or with letters of both cases, are rather words or a
+/// password.
 fn is_key(groups: &[&str]) -> bool {
     let has = |is: fn(&u8) -> bool| groups.iter().any(|group| group.as_bytes().iter().any(is));
     let (lower, upper) = (has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase));
@@ -170,7 +171,7 @@ fn is_key(groups: &[&str]) -> bool {
     length >= SEED_CHARS_USUAL && is_random && groups.iter().all(|group| is_base32(group))
 }
 
-/// Whether a text is one word in capitals that nobody can speak: three in a hundred keys of 16 letters have no digit.
+/// Whether a text is one word in capitals that can't be spoken: three in a hundred keys of 16 letters have no digit.
 pub(super) fn is_in_random_capitals(text: &str) -> bool {
     let is_capital = |c: char| c.is_ascii_uppercase();
     let is_vowel = |c: char| matches!(c, 'A' | 'E' | 'I' | 'O' | 'U');
@@ -204,7 +205,7 @@ pub(super) fn are_words_and_a_number(text: &str) -> bool {
     words.clone().count() < 3 && words.all(is_name)
 }
 
-/// Whether letters can be spoken as names can, which have more consonants together than words.
+/// Whether a text can be spoken as names can, which have more consonants together than words.
 fn is_name(text: &str) -> bool {
     let is_vowel = |c: char| matches!(c.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
     text.contains(is_vowel) && text.split(is_vowel).all(|run| run.len() < 5)
@@ -253,7 +254,7 @@ pub(super) fn may_be_cut(text: &str) -> bool {
     }
 }
 
-/// What Ente knows of an entry, if that can be read.
+/// Ente's data on an entry, if it can be read.
 pub(super) fn display_of(link: &str) -> Option<Json> {
     let (_, display) = link.split_once(ENTE)?;
     let display = display.split(['&', '#']).next().unwrap_or_default();
@@ -285,7 +286,7 @@ fn is_base32(text: &str) -> bool {
     text.trim_end_matches('=').chars().all(is_symbol)
 }
 
-/// Whether a word has no letter of the other case than the only one of the first.
+/// Whether a word has no letter of the case that `first` lacks; any word fits if `first` has both cases or none.
 fn are_in_one_case(first: &str, word: &str) -> bool {
     let has = |text: &str, is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
     let (lower, upper) = (has(first, u8::is_ascii_lowercase), has(first, u8::is_ascii_uppercase));

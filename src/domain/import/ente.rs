@@ -20,7 +20,7 @@ use super::{
 
 /// Bytes of a block of the cipher.
 const BLOCK: usize = 64;
-/// Bytes of the tag that proves the message.
+/// Bytes of the tag that authenticates the message.
 const TAG: usize = 16;
 /// Bytes of a stream's header.
 const HEADER: usize = 24;
@@ -60,7 +60,7 @@ impl Sealed {
 }
 
 /// Opens the first message of a stream (libsodium's `crypto_secretstream_xchacha20poly1305`). The first encrypted byte
-/// says whether it is the last one; versions of the app differ in it.
+/// states whether it is the last one; versions of the app differ in it.
 fn opened(key: &Key, header: &[u8; HEADER], message: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (salt, rest) = header.split_first_chunk::<16>()?;
     let subkey = Zeroizing::new(hchacha::<R20>((&**key).into(), salt.into()).0);

@@ -1,4 +1,4 @@
-//! One entry of an imported file: where it stands, what it says, and what becomes of it.
+//! One entry of an imported file: its place, its contents, and whether it is kept or skipped.
 
 use std::fmt;
 
@@ -18,15 +18,15 @@ use crate::domain::{
 
 /// An entry of a file.
 pub struct Entry {
-    /// Where it stands.
+    /// Its place in the file.
     pub place: Place,
-    /// What the file calls it, for a message about it.
+    /// Its name in the file, for messages about it.
     pub title: Option<ShownText>,
     /// The secret, or the reason for skipping the entry.
     pub read: Result<ImportedSecret, Skip>,
 }
 
-/// Where an entry stands in its file, counted from 1.
+/// The place of an entry in its file, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
@@ -49,20 +49,20 @@ pub struct ImportedSecret {
     pub label: ShownText,
     /// The service.
     pub issuer: Option<ShownText>,
-    /// How its codes are made.
+    /// The parameters of its codes.
     pub totp: TotpParameters,
     /// The seed.
     pub seed: Seed,
     /// Whether each of its codes goes to one caller only.
     pub single_use: bool,
-    /// What was repaired or is doubtful.
+    /// The repairs and the doubts.
     pub notes: Vec<Note>,
 }
 
 /// A remark about an entry that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Note {
-    /// The link was repaired, or what it or the entry says is doubtful.
+    /// The link was repaired, or the meaning of the link or the entry is doubtful.
     Link(Repair),
     /// An `&` was missing before a parameter, or its value had a prefix.
     Parameters,
@@ -74,22 +74,22 @@ pub enum Note {
     Unnamed,
     /// A name held the key.
     KeyAsName,
-    /// The app writes names such that their parts can't be told apart.
+    /// The app writes names such that their parts can't be distinguished.
     Ambiguous,
-    /// The file or the row ends in what codes depend on, and it does not look whole.
+    /// The file or the row ends in a value that codes depend on, and the value does not look whole.
     Ends,
     /// Words after the link or the seed were left out.
     Around,
     /// The seed is in groups, and the last of them may be words.
     Groups,
-    /// A column seems to say how codes are made, and is not read.
+    /// A column seems to hold a parameter of codes, and is not read.
     Unread,
 }
 
 /// Why an entry is skipped. It never quotes the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Skip {
-    /// Its codes are made in a way that is not supported.
+    /// Its codes are of a kind that is not supported.
     #[error("{0} codes are not supported; only time-based (totp) ones are")]
     Kind(&'static str),
     /// Its type is unknown.
@@ -122,7 +122,7 @@ pub enum Skip {
     /// A damaged link of Google Authenticator.
     #[error("its data can't be read: it was cut off, or something was added; how many accounts it holds is unknown")]
     Migration,
-    /// The file says that it was deleted.
+    /// The file marks it as deleted.
     #[error("it is in the app's trash")]
     Trashed,
     /// A link in a comment.
@@ -131,7 +131,7 @@ pub enum Skip {
     /// The file ends in its row.
     #[error("its row was cut off where the file ends")]
     CutOff,
-    /// It is encrypted by itself.
+    /// The entry itself is encrypted.
     #[error("it is encrypted; export without a password")]
     Encrypted,
     /// A field stands twice in it.
@@ -146,7 +146,7 @@ pub enum Skip {
     /// A row of a table with more cells than its head.
     #[error("its row has more cells than the head; put the value that has the separator in it into quotes")]
     Wide,
-    /// A key in a column or a field that has none.
+    /// A text that looks like a key, in a column or a field that is not read.
     #[error("a column or field that is not read has what looks like a key; call it `totp`")]
     Elsewhere,
     /// A key where another cell belongs.
@@ -157,7 +157,7 @@ pub enum Skip {
     Shape,
 }
 
-/// How codes are made, as files name it.
+/// The kind of codes, as files name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Time-based.
@@ -188,13 +188,13 @@ pub(super) enum Number {
     Wrong,
 }
 
-/// What a file says about one secret, not yet checked.
+/// The values that a file has for one secret, not yet checked.
 pub(super) struct RawEntry<'a> {
     pub(super) kind: Kind,
     pub(super) issuer: &'a str,
     pub(super) account: &'a str,
     pub(super) key: Key<'a>,
-    /// Empty if the file does not say.
+    /// Empty if the file does not give it.
     pub(super) algorithm: &'a str,
     pub(super) digits: Number,
     pub(super) period: Number,
@@ -293,7 +293,7 @@ impl Skip {
 }
 
 impl Number {
-    /// Zero means that the app has no value there.
+    /// Counts a zero as absent: the app writes it where it has no value.
     pub(super) const fn unless_zero(self) -> Self {
         if matches!(self, Self::Is(0)) { Self::Absent } else { self }
     }
@@ -321,7 +321,7 @@ impl<'a> RawEntry<'a> {
         }
     }
 
-    /// Checks it.
+    /// Checks the values, and makes an entry of them.
     pub(super) fn entry(self, place: Place) -> Entry {
         let (issuer, account) = (self.issuer, self.account);
         let read = self.found();

@@ -5,10 +5,10 @@ use crate::domain::limits::{IMPORT_ARCHIVE_FILES_MAX, IMPORT_JSON_VALUES_MAX};
 /// Why a file as a whole can't be read. It never quotes the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    /// Nothing in it.
+    /// The file is empty.
     #[error("the file is empty")]
     Empty,
-    /// No format that is known.
+    /// The format is not known.
     #[error(
         "in no known format; known are lists of otpauth:// links and exports of Google Authenticator, Aegis, 2FAS, \
          Bitwarden, Proton, Ente, andOTP, FreeOTP+, Stratum, LastPass Authenticator, 2FAuth, Raivo, 1Password, \
@@ -43,19 +43,19 @@ pub enum ImportError {
     /// The document names a field twice, so that readers would differ.
     #[error("the document names a field twice")]
     Repeated,
-    /// A key derivation that costs more than any app asks for.
+    /// A key derivation that costs more than any app's.
     #[error("{0} is beyond what any app uses; nothing was computed")]
     Bounds(&'static str),
-    /// The memory of a key derivation within the bounds is not to be had.
+    /// The memory of a key derivation within the bounds can't be allocated.
     #[error("there is not enough memory to open it: its key derivation takes {0} MiB")]
     Memory(u64),
     /// A wrong passphrase, for certain.
     #[error("the passphrase is wrong")]
     WrongPassphrase,
-    /// A wrong passphrase, or that of a password slot behind the first ones, which alone are tried.
+    /// A wrong passphrase, or that of a password slot after the first ones, which alone are tried.
     #[error("the passphrase opens none of the {0} slots that were tried; trying more slots would take too long")]
     WrongPassphraseOfMany(usize),
-    /// The format can't tell these two apart.
+    /// The format can't distinguish these two.
     #[error("the passphrase is wrong, or the file is damaged")]
     WrongPassphraseOrDamaged,
     /// The format has no mark, either, so the file may be anything.
@@ -64,7 +64,7 @@ pub enum ImportError {
     /// A wrong passphrase, or not the key file that goes with it, for certain.
     #[error("the passphrase is wrong, or the key file is wrong or missing (--kdbx-key-file)")]
     WrongKeys,
-    /// The format can't tell these apart.
+    /// The format can't distinguish these.
     #[error("the passphrase is wrong, or the key file is wrong or missing (--kdbx-key-file), or the file is damaged")]
     WrongKeysOrDamaged,
     /// The passphrase is right, or was not needed yet, and the rest is broken.

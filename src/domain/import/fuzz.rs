@@ -5,7 +5,7 @@ use super::{
     keepass, links, own, passed, proton, stratum, table, text_of, twofas,
 };
 
-/// A parser's name, and what hands it any bytes.
+/// A parser's name, and the function that passes any bytes to it.
 type Parser = (&'static str, fn(&[u8]));
 
 /// Every parser of a format. `fuzz/run` lists the same names.

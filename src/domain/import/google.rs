@@ -25,7 +25,7 @@ pub(super) fn read(text: &str, line: usize, import: &mut Import) {
     if add(data, line, import) {
         return;
     }
-    // Words may stand behind the link, and a dot.
+    // Words and a dot may follow the link.
     let word = data.split(char::is_whitespace).next().unwrap_or_default();
     let word = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '/' | '=' | '-' | '_'));
     let before = import.entries.len();

@@ -39,11 +39,11 @@ pub(super) const SEEDS: [&str; 18] = [
     "authenticatorkey",
     "authenticatorsecret",
 ];
-/// How other names of such fields begin.
+/// The beginnings of other names of such fields.
 const STARTS: [&str; 5] = ["otp", "totp", "onetimepassword", "onetimecode", "einmal"];
-/// How names begin that such fields may have, and others, too.
+/// The beginnings of names that such fields may have, and other fields, too.
 const LOOSE_STARTS: [&str; 5] = ["2fa", "mfa", "authenticator", "googleauthenticator", "secretkey"];
-/// How names end that begin like this, and are of something about a seed.
+/// The ends of names that begin like this, and belong to fields about a seed.
 pub(super) const ABOUT: [&str; 38] = [
     "type",
     "kind",
@@ -85,17 +85,17 @@ pub(super) const ABOUT: [&str; 38] = [
     "recovery",
 ];
 
-/// How the names of fields end, in which password managers keep what others held before.
+/// The end of the names of fields in which password managers keep the earlier values of others.
 const HISTORY: &str = "history";
 
 /// How surely a field of a name has a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Named {
-    /// Services and programs call a seed so.
+    /// Services and programs use the name for a seed.
     Surely,
     /// The name begins or ends like these: it may be of a remark about a seed.
     Nearly,
-    /// Other things are called so, too: only a value that can be a seed is one.
+    /// Other things have the name, too: only a value that can be a seed is one.
     Perhaps,
 }
 
@@ -143,7 +143,7 @@ pub(super) fn is_of_other_codes(name: &str) -> bool {
         && !is_seed()
 }
 
-/// Two fields may have one name, or a number each.
+/// The name without its number: two fields may have one name, or a number each.
 pub(super) fn without_number(name: &str) -> &str {
     name.trim_end_matches(|c: char| c.is_ascii_digit())
 }
@@ -157,16 +157,17 @@ pub(super) fn plain(name: &str) -> String {
 pub(super) struct Item<'a> {
     beside: Beside<'a>,
     place: Place,
-    /// Why none of them is kept, if the entry as a whole is not.
+    /// The reason for skipping all of them, if the entry as a whole is skipped.
     why: Option<Skip>,
-    /// With whether a link says it.
+    /// The secrets, each with whether it comes from a link.
     found: Vec<(bool, Entry)>,
-    /// Where each seed is among these: alone, and with each of the ways in which links say that its codes are made.
+    /// The index of each seed in `found`: by the seed alone, and by the seed with each of the parameters that links
+    /// give it.
     known: HashMap<u64, usize>,
     hashes: RandomState,
     /// The texts that were read.
     read: HashSet<&'a str>,
-    /// Links that say of a key that it makes other codes.
+    /// The links that were refused: a key in one of them may make other codes.
     refused: Vec<&'a str>,
 }
 
@@ -176,7 +177,7 @@ impl<'a> Item<'a> {
         Self { beside, place, why, found, known, hashes, read, refused }
     }
 
-    /// Reads a field of seeds: a link, several, or a bare key. A note goes to each of them.
+    /// Reads a field of seeds: a link, several, or a bare key. Each of them gets the note.
     pub(super) fn own(&mut self, text: &'a str, note: Option<Note>) {
         if text.trim().is_empty() {
             return;
@@ -192,13 +193,14 @@ impl<'a> Item<'a> {
         }
         if text.contains("://") {
             let keys: usize = text.lines().map(pieces::keys_beside).sum();
-            // What is no link was told already, with the key in it.
+            // A text without a link was reported already, with the key in it.
             let counted = usize::from(!has_link);
             (counted..keys).for_each(|_| self.skip(Skip::Bare));
         }
     }
 
-    /// Reads a field that a person named: a bare key, if the name says so. Links in it are found with those elsewhere.
+    /// Reads a field that a person named: a bare key, if the name suggests one. Links in it are found with those
+    /// elsewhere.
     pub(super) fn field(&mut self, name: &str, value: &'a str) {
         let can_be_seed = |name| {
             uri::is_link_or_usual_seed(value)
@@ -242,7 +244,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The same for every text in a value, but for what a field held before: it was replaced.
+    /// The same for every text in a value, except the earlier values of a field: they were replaced.
     pub(super) fn scan_all(&mut self, json: &'a Json) {
         self.scan(json.text());
         json.list().iter().for_each(|item| self.scan_all(item));
@@ -259,7 +261,7 @@ impl<'a> Item<'a> {
             self.found.push((is_link, one));
             return;
         };
-        // By keyed hashes, which no file can make alike.
+        // Seeds are compared by keyed hashes, for which no file can make a collision.
         let totp = secret.totp;
         let seed = self.hashes.hash_one(secret.seed.expose());
         let with_parameters = self.hashes.hash_one((secret.seed.expose(), totp));
@@ -271,7 +273,7 @@ impl<'a> Item<'a> {
                 kept.0 = true;
                 at
             }
-            // A link says how codes are made, and a bare key does not.
+            // A link gives the parameters of codes, and a bare key does not.
             Some((at, kept)) if !kept.0 => {
                 *kept = (true, one);
                 at
@@ -302,7 +304,7 @@ impl<'a> Item<'a> {
             Some(why) => Entry::skipped(place, entry.title, why),
             None => entry,
         };
-        // A link that says so of a bare key goes before it.
+        // A refused link takes precedence over the bare key in it.
         let is_refused = |(is_link, entry): &(bool, Entry)| match &entry.read {
             Ok(secret) if !is_link => refused.iter().any(|link| secret.seed.is_in(link)),
             Ok(_) | Err(_) => false,

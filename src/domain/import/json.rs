@@ -75,7 +75,7 @@ impl Json {
         texts.find(|text| !text.trim().is_empty()).unwrap_or_default()
     }
 
-    /// The text of a field that decides over the codes. A value that is not a text must not count as missing, which has a
+    /// The text of a field that determines the codes. A value that is not a text must not count as missing, which has a
     /// meaning of its own; it becomes a text that no format knows.
     pub(super) fn word(&self) -> &str {
         match self {

@@ -33,7 +33,7 @@ pub(super) struct Sealed {
     pub(super) header: Header,
     /// The header as it is in the file, which is authenticated.
     head: Vec<u8>,
-    /// What follows it.
+    /// The bytes that follow it.
     body: Vec<u8>,
 }
 
@@ -118,8 +118,8 @@ impl Sealed {
     }
 }
 
-/// What the key is derived from: a passphrase, a key file, or both. An empty passphrase beside a key file counts as no
-/// passphrase, as in the programs that make databases; without a key file it is a passphrase.
+/// The input of the key derivation: a passphrase, a key file, or both. An empty passphrase beside a key file counts as
+/// no passphrase, as in the programs that make databases; without a key file it is a passphrase.
 fn composite(passphrase: &str, key_file: Option<&[u8]>) -> Result<Key, ImportError> {
     let mut both = Sha256::new();
     if key_file.is_none() || !passphrase.is_empty() {
@@ -155,7 +155,7 @@ fn document(xml: &[u8], inner: InnerStream) -> Result<Import, ImportError> {
     })
 }
 
-/// The derivation of old databases: AES, over and over.
+/// The derivation of old databases: AES in many rounds.
 fn aes_transformed(composite: &[u8; 32], seed: &[u8; 32], rounds: u64) -> Key {
     let cipher = aes::Aes256::new(seed.into());
     let mut halves = Zeroizing::new(*composite);

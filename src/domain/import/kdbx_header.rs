@@ -1,4 +1,4 @@
-//! The headers of `KeePass` databases: which ciphers, which key derivation, and its cost, which is checked here.
+//! The headers of `KeePass` databases: the cipher, the key derivation, and its cost, which is checked here.
 
 use super::{
     ImportError,
@@ -51,15 +51,15 @@ pub(super) struct Header {
     pub(super) derivation: Derivation,
     /// The first decrypted bytes (version 3.1).
     pub(super) start: Vec<u8>,
-    /// Version 3.1; in version 4 it is encrypted.
+    /// The inner stream in version 3.1; in version 4 it is encrypted.
     pub(super) inner: Option<InnerStream>,
 }
 
 impl Header {
-    /// What a database begins with.
+    /// The mark at the start of a database.
     pub(super) const MAGIC: &[u8] = &[0x03, 0xD9, 0xA2, 0x9A, 0x67, 0xFB, 0x4B, 0xB5];
 
-    /// Reads a header behind its mark, and returns what follows it.
+    /// Reads the header after its mark, and returns it with the bytes that follow it.
     pub(super) fn read(bytes: &[u8]) -> Result<(Self, &[u8]), ImportError> {
         let (minor_and_major, rest) = bytes.split_first_chunk::<4>().ok_or(ImportError::Truncated)?;
         let version = match u32::from_le_bytes(*minor_and_major) >> 16 {
@@ -122,7 +122,7 @@ impl InnerStream {
 
 type Field<'a> = (u8, &'a [u8]);
 
-/// The fields of a header up to the last one, whose id is 0, and what follows.
+/// The fields of a header up to the last one, whose id is 0, and the bytes that follow.
 pub(super) fn fields(mut bytes: &[u8], version: Version) -> Option<(Vec<Field<'_>>, &[u8])> {
     let mut fields = Vec::new();
     loop {

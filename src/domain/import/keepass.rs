@@ -76,7 +76,7 @@ impl Document {
     }
 
     fn closes(&mut self, name: &str, value: Text, xml: &Xml<'_>) {
-        // Others stand in what plugins keep beside the fields.
+        // Other keys and values belong to the data that plugins keep beside the fields.
         let is_of_field = xml.is_inside("String");
         match name {
             "RecycleBinUUID" => self.bin = value,
@@ -175,7 +175,7 @@ fn without_default(link: &str) -> Option<Text> {
     Some(nameless)
 }
 
-/// What the plugin `KeeOtp` writes: `key=BASE32&size=8&step=60`.
+/// Reads the format of the plugin `KeeOtp`: `key=BASE32&size=8&step=60`.
 fn kee_otp(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     let value = |name: &str| {
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));

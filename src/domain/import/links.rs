@@ -12,7 +12,8 @@ use super::{
 };
 use crate::domain::{limits::IMPORT_ENTRIES_MAX, otpauth::OtpAuthError};
 
-/// What ends the cells of a table, and how many of them stand before a link in its rows: a title, a user and a password.
+/// The characters that end the cells of a table, and the number of cells before a link in its rows: a title, a user and
+/// a password.
 const CELL_ENDS: [char; 3] = [',', ';', '\t'];
 const CELLS: usize = 3;
 
@@ -26,7 +27,7 @@ pub(super) fn read(text: &str) -> Import {
     let lines = text.lines().zip(1_usize..).filter(|(line, _)| !line.trim().is_empty());
     let pieces: Vec<_> =
         lines.flat_map(|(line, number)| entries_of(line).map(move |piece| (line, number, piece))).collect();
-    // A text with one link in it is somebody's note of one login, whose other lines are no entries.
+    // A text with one link in it is a note about one login, whose other lines are no entries.
     let is_note = pieces.iter().filter(|(line, _, piece)| piece.is_link && !is_comment(line)).count() == 1;
     // The links of a table without a head stand behind the other cells of their rows.
     let is_in_row = |line: &str| line.find("otpauth").and_then(|at| line.get(..at)).is_some_and(is_row);
@@ -77,7 +78,7 @@ fn entries(piece: Piece<'_>, place: Place, is_ente: bool, is_last: bool) -> Vec<
     let display = ends::display_of(piece.text);
     let is_cut = is_last && (ends::may_be_cut(piece.text) || is_ente && display.is_none());
     let display = display.unwrap_or(Json::Null);
-    // Ente exports what is in its trash, too, and says so at the end of each link.
+    // Ente exports the entries in its trash, too, and marks them at the end of each link.
     let mut found = Item::new(Beside::default(), place, display.get("trashed").is_true().then_some(Skip::Trashed));
     found.add(true, uri::link(piece.text, Beside::default(), place), is_cut.then_some(Note::Ends));
     found.scan(display.get("note").text());
@@ -88,7 +89,7 @@ fn entries(piece: Piece<'_>, place: Place, is_ente: bool, is_last: bool) -> Vec<
 fn entries_of(line: &str) -> impl Iterator<Item = Piece<'_>> {
     let is_title = line.trim().strip_prefix('[').is_some_and(|title| title.ends_with(']'));
     let is_comment = is_comment(line);
-    // Once for a line, however many links it has.
+    // `has_key` is computed once for a line, however many links it has.
     let has_key = (is_comment || is_title) && pieces::keys_beside(line) > 0;
     let is_entry = move |piece: &Piece<'_>| {
         let holds_secret = || has_key || piece.is_link && pieces::holds_secret(piece.text);

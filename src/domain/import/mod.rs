@@ -1,5 +1,5 @@
-//! Files of other programs: what they hold, as entries that are each kept or skipped for a reason. One bad entry never
-//! stops the others, and none is left out silently.
+//! Reads files of other programs into entries, each of which is kept or skipped for a reason. One bad entry never stops
+//! the others, and none is left out silently.
 //!
 //! A format is recognised by its content, never by a file's name. Never here: a disk, a clock, or anything unbounded;
 //! a file is a stranger's input. No error quotes a file: it names the place.
@@ -80,9 +80,9 @@ pub struct Import {
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// What the table calls it.
+    /// Its name in the table.
     pub name: ShownText,
-    /// What it is read as; `None`: it is not read.
+    /// The field that it is read as; `None` if it is not read.
     pub read_as: Option<&'static str>,
 }
 
@@ -157,7 +157,7 @@ impl Import {
         Self { format, entries: Vec::new(), parts: Vec::new(), columns: Vec::new() }
     }
 
-    /// The entries of a list, each by the same reader. What names a field twice is skipped.
+    /// The entries of a list, each by the same reader. An item that names a field twice is skipped.
     fn of_list(format: Format, list: &[Json], read: impl Fn(&Json, Place) -> Entry) -> Self {
         let entry = |(index, item): (usize, &Json)| {
             let place = Place::nth(index);
@@ -169,14 +169,15 @@ impl Import {
             found.scan(item.get("note").text());
             found.entries()
         };
-        // One more than an import takes, so that it is refused, and a list of nothings takes no memory.
+        // Take one entry more than an import accepts, so that it is refused, and a long list of empty items takes no
+        // more memory.
         let list = list.iter().take(IMPORT_ENTRIES_MAX + 1).enumerate();
         Self { entries: list.flat_map(entry).collect(), ..Self::new(format) }
     }
 }
 
 impl Format {
-    /// Whether an encrypted file of it has no mark, so that only the right passphrase tells what it is.
+    /// Whether an encrypted file of it has no mark, so that only the right passphrase shows its format.
     pub const fn is_guess(self) -> bool {
         matches!(self, Self::AndOtp)
     }
@@ -239,7 +240,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
         return locked.map(Opened::Locked);
     }
     let mut text = text_of(bytes)?;
-    // Tables that Excel writes on a Mac may end their lines so.
+    // Tables that Excel writes on a Mac may end their lines with `\r` alone.
     if text.contains('\r') && !text.contains('\n') {
         text = Zeroizing::new(text.replace('\r', "\n"));
     }
@@ -258,7 +259,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
         }
         return Err(refused::markup(begun));
     }
-    // Parts of JSON documents, as they stand there.
+    // The text may be parts of a JSON document, with its escapes.
     let is_escaped = [r"otpauth:\/\/", r"otpauth-migration:\/\/"].iter().any(|scheme| uri::has(text, scheme));
     let meant =
         Zeroizing::new(if is_escaped { text.replace(r"\/", "/").replace(r"\u0026", "&") } else { String::new() });
@@ -272,7 +273,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
     Err(ImportError::Unknown)
 }
 
-/// The document of a text that is one. Lists may begin with a link in brackets, and files of settings with `[a title]`.
+/// The JSON document in a text. Lists may begin with a link in brackets, and files of settings with `[a title]`.
 fn json_in(begun: &str, text: &str) -> Option<Result<Json, ImportError>> {
     let inside = begun.strip_prefix(['{', '['])?.trim_start();
     let read = Json::parse(text);
@@ -286,7 +287,7 @@ fn old_andotp(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     std::str::from_utf8(bytes).is_err().then(|| andotp::old_locked(bytes)).flatten()
 }
 
-/// Whether one of these texts, such as the codes in a picture, holds a link that a list may hold.
+/// Whether a text, such as that of a code in a picture, holds a link that a list may hold.
 pub fn holds_link(text: &str) -> bool {
     links::are_in(text)
 }
@@ -330,7 +331,7 @@ fn document(json: &Json) -> Result<Opened, ImportError> {
     if json.is_list() {
         return Ok(Opened::Read(array(json.list())));
     }
-    // These may be encrypted.
+    // These formats may be encrypted.
     if json.has("schemaVersion") && (json.has("services") || json.has("servicesEncrypted")) {
         twofas::read(json)
     } else if json.has("header") && json.has("db") {

@@ -1,4 +1,4 @@
-//! What an entry is called: the names that a file gives it, as they can be shown.
+//! The names of an entry: those that a file gives it, as they can be shown.
 
 use super::{
     ends,
@@ -16,7 +16,7 @@ use crate::domain::{
 /// The name of an entry that has neither an account nor an issuer: better kept under a poor name than lost.
 const UNNAMED: &str = "Unnamed";
 
-/// What a message may call an entry. A part that looks like a seed is not told: it may be in the wrong field.
+/// The name of an entry in messages. A part that looks like a seed is masked: it may be in the wrong field.
 pub(super) fn title(issuer: &str, account: &str) -> Option<ShownText> {
     let masked = |name: &str| if ends::is_like_seed(name) { MASK.to_owned() } else { with_seeds_masked(name.trim()) };
     let (issuer, account) = (masked(issuer), masked(account));
@@ -28,7 +28,7 @@ pub(super) fn title(issuer: &str, account: &str) -> Option<ShownText> {
     clean(&both, &mut Vec::new())
 }
 
-/// The same for an entry that was read: a name that held its key is not told.
+/// The same for an entry that was read: a name that held its key is left out.
 pub(super) fn title_of(read: &Result<ImportedSecret, Skip>, issuer: &str, account: &str) -> Option<ShownText> {
     match read {
         Ok(found) if found.notes.iter().any(|note| matches!(note, Note::KeyAsName)) => {
@@ -38,11 +38,11 @@ pub(super) fn title_of(read: &Result<ImportedSecret, Skip>, issuer: &str, accoun
     }
 }
 
-/// A secret by these names. The account loses a prefix that repeats the issuer; without an account the issuer is the
+/// A secret with these names. The account loses a prefix that repeats the issuer; without an account the issuer is the
 /// label.
 pub(super) fn named(issuer: &str, account: &str, totp: TotpParameters, seed: Seed) -> ImportedSecret {
     let mut notes = Vec::new();
-    // Every list shows names.
+    // A name that holds the key is left out: every list shows names.
     let [issuer, account] = [issuer, account].map(|name| {
         let is_key = seed.is_in(name);
         notes.extend(Some(Note::KeyAsName).filter(|note| is_key && !notes.contains(note)));

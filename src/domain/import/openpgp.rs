@@ -1,4 +1,5 @@
-//! What `OpenPGP` programs encrypt, in binary (RFC 9580): recognised, so that the error can ask for decrypting it first.
+//! Binary files of `OpenPGP` programs (RFC 9580). They are recognised, so that the error can advise to decrypt them
+//! first.
 
 /// The packets that a message begins with: a session key for a public key, or for a passphrase.
 const FOR_KEY: u8 = 1;
@@ -12,7 +13,7 @@ const COMPRESSED: u8 = 8;
 /// The packets that may follow them, besides others of their kind: encrypted data in three forms.
 const BEHIND: [u8; 5] = [FOR_KEY, FOR_PASSPHRASE, 9, 18, 20];
 
-/// What a file of `OpenPGP` is.
+/// The kind of an `OpenPGP` file.
 pub(super) enum Kind {
     /// An encrypted message.
     Encrypted,
@@ -22,8 +23,8 @@ pub(super) enum Kind {
     Key,
 }
 
-/// What a file is. There is no mark: the first packet must be of its version, use a cipher there is, and be followed by
-/// one that may stand there, as far as the file goes.
+/// The kind of a file. There is no mark: the first packet must be of its version, use an existing cipher, and be
+/// followed by a packet that may stand there, as far as the file goes.
 pub(super) fn kind(bytes: &[u8]) -> Option<Kind> {
     // The old form of a compressed packet that goes on to the file's end, and its algorithm.
     if matches!(bytes, [0xA3, 1..=3, ..]) {
@@ -56,7 +57,7 @@ fn encrypted(bytes: &[u8]) -> Option<bool> {
     Some(begins && follows)
 }
 
-/// The kind of a packet, the length of its body, and what follows its head.
+/// The kind of a packet, the length of its body, and the bytes after its head.
 fn packet(bytes: &[u8]) -> Option<(u8, usize, &[u8])> {
     let (first, rest) = bytes.split_first()?;
     let kind = kind_of(*first)?;

@@ -10,9 +10,9 @@ use crate::domain::limits::GOOGLE_PARTS_MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "PassedPart")]
 pub struct Part {
-    /// The same in all parts of one export.
+    /// The export's id, the same in all of its parts.
     pub id: u64,
-    /// Which part it is, from 0.
+    /// The part's number, from 0.
     pub index: u32,
     /// The number of parts.
     pub size: u32,

@@ -1,8 +1,8 @@
-//! What passes between the process that stores secrets and the one that reads a stranger's file: the file and what opens
-//! it one way, its entries the other.
+//! The messages between the process that stores secrets and the one that reads a stranger's file: the file and its keys
+//! one way, its entries the other.
 //!
-//! The file may have taken its reader over, so the answer's types check what they are read from: names and remarks can be
-//! shown, seeds are seeds, and parameters are within their bounds. An answer in which anything else stands is refused.
+//! The file may have taken its reader over, so the answer's types check their contents: names and remarks can be shown,
+//! seeds are seeds, and parameters are within their bounds. An answer with any other content is refused.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -19,16 +19,16 @@ use crate::domain::{
 /// Bytes of the two lengths before everything else.
 pub const HEAD_BYTES: usize = 8;
 
-/// What opens an encrypted file.
+/// The keys of an encrypted file.
 #[derive(Clone, Copy, Default)]
 pub struct Keys<'a> {
-    /// The passphrase; `None` before anybody was asked.
+    /// The passphrase; `None` before the person was asked for it.
     pub passphrase: Option<&'a str>,
     /// The contents of the key file of a `KeePass` database.
     pub key_file: Option<&'a [u8]>,
 }
 
-/// What a file is, as the process that reads it answers.
+/// The answer of the process that reads a file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Answer<E = CheckedEntry> {
@@ -43,7 +43,7 @@ pub enum Answer<E = CheckedEntry> {
     },
     /// It can't be read.
     Unread {
-        /// Why.
+        /// The reason.
         problem: Remark,
         /// Whether another passphrase may open it.
         wrong_passphrase: bool,
@@ -68,9 +68,9 @@ pub struct Contents<E = CheckedEntry> {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckedColumn {
-    /// What the table calls it.
+    /// Its name in the table.
     pub name: Remark,
-    /// What it is read as; `None`: it is not read.
+    /// The field that it is read as; `None` if it is not read.
     pub read_as: Option<Remark>,
 }
 
@@ -78,9 +78,9 @@ pub struct CheckedColumn {
 #[derive(Deserialize)]
 #[serde(try_from = "Plain")]
 pub struct CheckedEntry {
-    /// Where it stands.
+    /// Its place in the file.
     pub place: Place,
-    /// What the file calls it.
+    /// Its name in the file.
     pub title: Option<ShownText>,
     /// The secret, or the reason for skipping the entry.
     pub read: Result<CheckedSecret, Remark>,
@@ -92,13 +92,13 @@ pub struct CheckedSecret {
     pub label: ShownText,
     /// The service.
     pub issuer: Option<ShownText>,
-    /// How its codes are made.
+    /// The parameters of its codes.
     pub totp: TotpParameters,
     /// The seed.
     pub seed: Seed,
     /// Whether each of its codes goes to one caller only.
     pub single_use: bool,
-    /// What was repaired or is doubtful.
+    /// The repairs and the doubts.
     pub notes: Vec<CheckedNote>,
 }
 
@@ -108,7 +108,7 @@ pub struct CheckedSecret {
 pub struct CheckedNote {
     /// Whether the entry may be wrong, rather than only written differently.
     pub is_doubt: bool,
-    /// What is to be said about it.
+    /// The text of the remark.
     pub text: Remark,
 }
 
@@ -117,7 +117,7 @@ pub struct CheckedNote {
 #[serde(try_from = "String")]
 pub struct Remark(String);
 
-/// An entry as it passes.
+/// An entry as it is sent.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plain {
@@ -126,7 +126,7 @@ struct Plain {
     read: Result<PlainSecret, Remark>,
 }
 
-/// A secret as it passes. No `Debug`: it holds the seed.
+/// A secret as it is sent. No `Debug`: it holds the seed.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlainSecret {
@@ -140,17 +140,17 @@ struct PlainSecret {
     notes: Vec<CheckedNote>,
 }
 
-/// What is said of an answer that no reader of ours gives.
+/// The error for an answer that no reader of ours gives.
 const NO_ANSWER: &str = "not what a reader answers";
 
 impl<'a> Keys<'a> {
-    /// What goes before the file.
+    /// The bytes that precede the file.
     pub fn head(self) -> Zeroizing<Vec<u8>> {
         let parts = [self.passphrase.map(str::as_bytes), self.key_file];
         let mut head =
             Zeroizing::new(Vec::with_capacity(HEAD_BYTES + parts.iter().flatten().map(|p| p.len()).sum::<usize>()));
         for part in parts {
-            // One more than the length, because nothing is not the same as an empty text.
+            // One more than the length, because a missing part is not the same as an empty one.
             let length = part.map_or(0, |part| part.len().saturating_add(1));
             head.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
         }
@@ -158,7 +158,7 @@ impl<'a> Keys<'a> {
         head
     }
 
-    /// The keys and the file behind them.
+    /// Splits an input into the keys and the file after them.
     fn parted(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (lengths, mut rest) = input.split_at_checked(HEAD_BYTES)?;
         let (lengths, _) = lengths.as_chunks::<4>();
@@ -176,7 +176,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Reads a file in the process that does nothing else. The input is what goes before the file, and the file.
+/// Reads a file in the process that does nothing else. The input is [`Keys::head`], then the file.
 pub fn answer(input: &[u8]) -> impl Serialize + use<> {
     let read = Keys::parted(input).ok_or(ImportError::Damaged).and_then(|(keys, file)| match open(file)? {
         Opened::Read(import) => Ok(Answer::Read(Contents::of(import))),
@@ -296,7 +296,7 @@ impl std::fmt::Display for Remark {
     }
 }
 
-/// What passes between a child and its parent, both ways.
+/// Parses a child's answer, and answers a parent's input: the messages between the two, both ways.
 #[cfg(fuzzing)]
 pub(super) fn fuzz(bytes: &[u8]) {
     let _ = serde_json::from_slice::<Answer>(bytes);

@@ -3,9 +3,9 @@
 
 use super::{ends, uri};
 
-/// The schemes that stand for a secret wherever they stand. Others may be the end of a word, or an address in a note.
+/// The schemes that mean a secret wherever they occur. Others may be the end of a word, or an address in a note.
 const ANYWHERE: [&str; 2] = ["otpauth://", "otpauth-migration://"];
-/// What may stand between two links.
+/// The characters that may stand between two links.
 const JOINTS: [char; 3] = [',', ';', '|'];
 /// Quotes and brackets around a link, and whether the last of several ends it: an account may have an apostrophe, too.
 const QUOTES: [(char, char, bool); 12] = [
@@ -41,9 +41,9 @@ pub(super) fn pieces(line: &str) -> Vec<Piece<'_>> {
     starts.iter().zip(ends).filter_map(|(start, end)| piece(line, *start, end)).collect()
 }
 
-/// Where links begin.
+/// The positions at which links begin.
 fn starts(line: &str) -> Vec<usize> {
-    // A scheme ends like this, and most lines of a large file have none or one.
+    // Every scheme ends like this, and most lines of a large file have none or one.
     let colons = line.match_indices("://").map(|(at, _)| at);
     let starts = colons.filter_map(|at| {
         let before = line.get(..at)?;
@@ -52,7 +52,7 @@ fn starts(line: &str) -> Vec<usize> {
         if uri::is_link(line.get(word..)?) {
             return Some(word);
         }
-        // `xotpauth://` is one as well.
+        // `xotpauth://` holds a link as well.
         ANYWHERE.iter().find_map(|scheme| {
             let start = (at + 3).checked_sub(scheme.len())?;
             line.get(start..at + 3).filter(|found| found.eq_ignore_ascii_case(scheme)).map(|_| start)
@@ -79,7 +79,7 @@ pub(super) fn holds_secret(link: &str) -> bool {
         || uri::starts(link, "steam://") && ends::keys(key) > 0
 }
 
-/// How many bare keys a line holds beside its links, or instead of one.
+/// The number of bare keys that a line holds beside its links, or instead of one.
 pub(super) fn keys_beside(line: &str) -> usize {
     let starts = starts(line);
     let before = line.get(..starts.first().copied().unwrap_or(line.len())).unwrap_or_default();

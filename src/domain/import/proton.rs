@@ -14,7 +14,7 @@ const TRASHED: u64 = 2;
 
 /// KiB, passes and lanes of Argon2 in Proton Authenticator.
 const ARGON2: [u64; 3] = [19 * 1024, 2, 1];
-/// What the encryption is bound to.
+/// The associated data of the encryption.
 const BOUND_TO: &[u8] = b"proton.authenticator.export.v1";
 
 /// An encrypted export of Proton Authenticator.

@@ -1,4 +1,5 @@
-//! Files that are known and can't be read, with what to do instead; and the marks of kinds of files that are no export.
+//! Known files that can't be read, with advice on what to do instead; and the marks of kinds of files that are no
+//! export.
 
 use super::{ImportError, json::Json, openpgp};
 
@@ -7,7 +8,7 @@ const OPENPGP: &str = "encrypted with OpenPGP; decrypt it first: gpg -d FILE | c
 const EXPORTS_NOTHING: &str = "data of an app that exports nothing (Authy, Microsoft Authenticator, Duo Mobile and Okta Verify don't); turn \
      two-factor login off and on again at each service, and add the code that it shows";
 
-/// What to do about a file, by its first bytes.
+/// The advice on a file, by its first bytes.
 pub(super) fn by_mark(bytes: &[u8]) -> Option<&'static str> {
     const KNOWN: [(&[u8], &str); 7] = [
         (
@@ -87,12 +88,12 @@ pub(super) fn has_other_mark(bytes: &[u8]) -> bool {
         b"\xFE\xED\xFE\xED",
         b"\xCF\xFA\xED\xFE",
     ];
-    // Certificates and PKCS #12 say how long they are.
+    // Certificates and PKCS #12 files state their length.
     let is_der = matches!(bytes, [0x30, 0x82, high, low, rest @ ..] if usize::from(u16::from_be_bytes([*high, *low])) == rest.len());
     is_der || bytes.get(4..8) == Some(b"ftyp") || MARKS.iter().any(|mark| bytes.starts_with(mark))
 }
 
-/// What a file of markup is: apps that export nothing keep their data in such files, or export a page to be looked at.
+/// The error for a file of markup: apps that export nothing keep their data in such files, or export a page to look at.
 pub(super) fn markup(text: &str) -> ImportError {
     let refused = if text.contains("authy") {
         EXPORTS_NOTHING
@@ -108,7 +109,7 @@ pub(super) fn markup(text: &str) -> ImportError {
     ImportError::Refused(refused)
 }
 
-/// The kind of a text that begins like JSON and is not JSON.
+/// The error for a text that begins like JSON and is not JSON.
 pub(super) fn not_json(text: &str, problem: ImportError) -> ImportError {
     if !matches!(problem, ImportError::Json { .. }) {
         return problem;
@@ -135,7 +136,7 @@ pub(super) fn is_settings(text: &str) -> bool {
     title.is_some_and(|title| !title.is_empty() && title.chars().all(is_of_title))
 }
 
-/// What a document of an app without an export is, if it is one.
+/// The error for a document of an app without an export, if it is one.
 pub(super) fn document(json: &Json) -> Option<ImportError> {
     let authy = json.has("authenticator_tokens") || json.list().iter().any(|item| item.has("encrypted_seed"));
     let steam = json.has("shared_secret");

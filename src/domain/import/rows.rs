@@ -1,4 +1,5 @@
-//! The entries of a table's rows, by its columns: what is read of a row, and what else in it may be a key or about one.
+//! The entries of a table's rows, by its columns: the cells that are read, and others that may hold a key or a remark
+//! on one.
 
 use zeroize::Zeroizing;
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::domain::{otpauth::OtpAuthError, text::ShownText};
 
-/// What `KeePassXC` writes for an entry without a user.
+/// The user that `KeePassXC` writes for an entry without one.
 const NOBODY: &str = "none";
 /// The group of deleted entries in an export of `KeePassXC`.
 const BIN: &str = "root/recycle bin";
@@ -74,7 +75,7 @@ impl Columns {
         import.entries.extend(found.entries().into_iter().map(|read| named(read, title, account, import.format)));
     }
 
-    /// Whether a row says more about its bare keys than is read of it.
+    /// Whether a row holds more about its bare keys than is read of it.
     fn may_say_more<'a>(&self, cell: impl Fn(usize) -> &'a str, stated: &StatedParameters<'_>) -> bool {
         let is_usual_kind = stated.kind.is_empty() || stated.kind == settings::TOTP;
         let says = |(at, name): (usize, &String)| {
@@ -83,7 +84,7 @@ impl Columns {
                 return false;
             }
             if self.seeds.iter().any(|(seed, _)| *seed == at) {
-                // A column that begins like one of seeds.
+                // The column's name begins like one of seeds.
                 let is_key = uri::is_link_or_usual_seed(text) || ends::is_like_mistyped_seed(text);
                 return !is_key && (unread::is_unusual_bare_number(text) || unread::says_unusual_number(text));
             }
@@ -110,7 +111,7 @@ impl Columns {
         if are_keys { cells } else { &row.cells }
     }
 
-    /// Why nothing in a row can be relied on.
+    /// The reason why nothing in a row can be relied on.
     fn problem(&self, row: &Row, seeds: &[(usize, &str)]) -> Option<Skip> {
         let cells = self.cells(row);
         let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
@@ -118,7 +119,7 @@ impl Columns {
         let is_seed = |cell: &str| !self.seeds.is_empty() && (may_be_seed(cell.trim()) || ends::keys(cell) > 0);
         let in_any = || cells.iter().any(|cell| is_seed(cell) || uri::has(cell, "otpauth://"));
         if cells.len() > self.width {
-            // It has lost its quotes, and nobody can tell which of its cells is a short key.
+            // The row has lost its quotes, so it is unknown which of its cells is a short key.
             let is_key = |cell: &str| !self.seeds.is_empty() && !is_remark(cell) && !settings::is_word(cell);
             let holds_any = in_any()
                 || cells.iter().any(|cell| is_key(cell.trim()))
@@ -128,7 +129,7 @@ impl Columns {
         // Without a key of its own, a row whose name looks like one has lost a cell.
         let has_own = || seeds.iter().any(|(_, seed)| uri::is_link_or_usual_seed(seed));
         let is_slipped = |at: usize| unread::is_key(cells.get(at).map_or("", |cell| cell.trim()));
-        // Most logins have none.
+        // Most logins have no key.
         let has_any = !seeds.is_empty() || is_short || !self.is_of_logins;
         if !self.seeds.is_empty()
             && has_any
@@ -149,12 +150,12 @@ impl Columns {
     }
 }
 
-/// Whether a text says that codes are made as they usually are.
+/// Whether a text states the usual parameters of codes.
 fn is_usual(text: &str) -> bool {
     ["30;6", "6;30", "6", "30", "SHA1", "TOTP"].iter().any(|usual| usual.eq_ignore_ascii_case(text))
 }
 
-/// What a person calls a site: of an address, its host.
+/// The name of a site: of an address, its host.
 fn site(text: &str) -> &str {
     if uri::is_link(text) {
         return "";
@@ -168,7 +169,7 @@ fn site(text: &str) -> &str {
     host.strip_prefix("www.").unwrap_or(host)
 }
 
-/// The entry as it is to be called.
+/// Corrects the label of an entry, or the reason for skipping it.
 fn named(mut read: Entry, title: &str, account: &str, format: Format) -> Entry {
     if format == Format::KeePass
         && account.is_empty()
@@ -178,7 +179,7 @@ fn named(mut read: Entry, title: &str, account: &str, format: Format) -> Entry {
     {
         found.label = title;
     }
-    // A column of this name may hold codes or remarks; the message should not speak of links then.
+    // A column of this name may hold codes or remarks; then the message should not mention links.
     if let Err(Skip::Link(OtpAuthError::NotOtpAuth)) = read.read {
         read.read = Err(Skip::Shape);
     }

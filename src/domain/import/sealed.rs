@@ -67,8 +67,8 @@ impl Locked {
     /// Opens it. Only a `KeePass` database has a key file. The key derivation may take seconds.
     ///
     /// # Errors
-    /// [`ImportError::WrongPassphrase`], [`ImportError::WrongPassphraseOrDamaged`] where the format can't tell, or what
-    /// is wrong with the contents.
+    /// [`ImportError::WrongPassphrase`], [`ImportError::WrongPassphraseOrDamaged`] where the format can't distinguish
+    /// these, or an error of the contents.
     pub fn open(&self, keys: Keys<'_>) -> Result<Import, ImportError> {
         let passphrase = keys.passphrase.unwrap_or_default();
         match &self.how {
@@ -215,7 +215,7 @@ pub(super) fn gcm(key: &[u8; 32], nonce: &[u8], sealed: &[u8], aad: &[u8]) -> Op
     opened.ok().map(Zeroizing::new)
 }
 
-/// Opens AES-256-CBC with PKCS#7 padding. It proves nothing: check a MAC before, or the contents after.
+/// Opens AES-256-CBC with PKCS#7 padding. It authenticates nothing: check a MAC before, or the contents after.
 pub(super) fn cbc(key: &[u8; 32], iv: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     cbc_of::<aes::Aes256>(key, iv, sealed)
 }

@@ -1,5 +1,5 @@
-//! The columns of a table that say how the codes of its bare keys are made: how they are called, and what their cells
-//! mean. A name that other things have, too, is believed only where its cell can mean nothing else.
+//! The columns of a table with the parameters of its bare keys' codes: their names, and the meaning of their cells. A
+//! name that other things have, too, counts only where its cell can mean nothing else.
 
 use super::{
     entry::Number,
@@ -15,7 +15,7 @@ const ABOUT_CODES: [&str; 17] = [
     "totp", "hotp", "otp", "2fa", "mfa", "code", "token", "numberof", "number", "count", "value", "of", "no", "num",
     "used", "in", "s",
 ];
-/// The first of them, which nothing else has.
+/// The number of words at the beginning of `ABOUT_CODES` that only names about codes have.
 const SURELY_ABOUT_CODES: usize = 5;
 const PERIODS: [&str; 9] =
     ["period", "periode", "periodo", "intervall", "interval", "intervalle", "intervalo", "timestep", "zeitschritt"];
@@ -23,7 +23,7 @@ const PERHAPS_PERIODS: [&str; 13] = [
     "refresh", "timer", "seconds", "second", "secs", "sec", "step", "duration", "rotation", "validity", "validfor",
     "lifetime", "ttl",
 ];
-/// What such a column holds if it is one.
+/// The numbers that such a column holds if it has periods.
 const PERIODS_USUAL: [u64; 6] = [10, 15, 20, 30, 60, 120];
 /// Words in the names of columns with a period, beside these.
 const ABOUT_PERIODS: [&str; 6] = ["time", "rate", "every", "length", "in", "s"];
@@ -37,13 +37,13 @@ const ABOUT_KINDS: [&str; 4] = ["authenticator", "auth", "account", "entry"];
 const CATEGORY: &str = "category";
 const COUNTER: &str = "counter";
 const ABOUT_COUNTERS: [&str; 3] = ["initial", "current", "moving"];
-/// What the names of columns hold that tell of logins rather than of codes.
+/// Parts of the names of columns that belong to logins rather than to codes.
 const OF_PASSWORDS: [&str; 8] = ["pass", "pwd", "kennwort", "contrase", "senha", "wachtwoord", "parola", "heslo"];
-/// The name of another one.
+/// The name of another such column.
 const PIN: &str = "pin";
 /// Characters of the longest name of a hash function.
 const HASH_CHARS: usize = 16;
-/// Words in a column of seeds that say whether there is one, and of what kind.
+/// Words in a column of seeds that state whether there is one, and of what kind.
 const WORDS: [&str; 86] = [
     "ja",
     "nein",
@@ -133,7 +133,7 @@ const WORDS: [&str; 86] = [
     "microsoftauthenticator",
 ];
 
-/// What a column says.
+/// The setting that a column holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Setting {
     Kind,
@@ -143,14 +143,14 @@ enum Setting {
     Period,
 }
 
-/// The columns of a table that say how codes are made, the surest first.
+/// The columns of a table that hold the parameters of codes, the surest first.
 pub(super) struct Settings(Vec<Column>);
 
 #[derive(Clone, Copy)]
 struct Column {
     at: usize,
     setting: Setting,
-    /// Whether nothing else is called so.
+    /// Whether no other thing has the name.
     is_sure: bool,
 }
 
@@ -170,7 +170,7 @@ impl Settings {
         Self(columns)
     }
 
-    /// What a column says, if it is one of these.
+    /// The setting that a column holds, if it holds one.
     pub(super) fn word(&self, at: usize) -> Option<&'static str> {
         self.0.iter().find(|column| column.at == at).map(|column| match column.setting {
             Setting::Kind => "type",
@@ -181,7 +181,7 @@ impl Settings {
         })
     }
 
-    /// Whether a column says digits, a period or a hash function, but not in this row.
+    /// Whether a column holds digits, a period or a hash function, and none was read from this row.
     pub(super) fn ignores(&self, at: usize, stated: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
             Setting::Digits => stated.digits == Number::Absent,
@@ -191,7 +191,7 @@ impl Settings {
         })
     }
 
-    /// Whether a column says digits or a period, and was taken at its word.
+    /// Whether a column holds digits or a period, and it was read from this row.
     pub(super) fn has_number(&self, at: usize, stated: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
             Setting::Digits => stated.digits != Number::Absent,
@@ -200,7 +200,7 @@ impl Settings {
         })
     }
 
-    /// Whether a column is one of these, and what it says was taken.
+    /// Whether a column holds a setting, and it was read from this row.
     pub(super) fn reads(&self, at: usize, stated: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
             Setting::Kind | Setting::Counter => !stated.kind.is_empty(),
@@ -210,7 +210,7 @@ impl Settings {
         })
     }
 
-    /// What a row says about its bare keys; `beside` is what its column of seeds says of their kind.
+    /// The parameters that a row states for its bare keys; `beside` is the kind that its column of seeds states.
     pub(super) fn stated<'a>(
         &self,
         cell: impl Fn(usize) -> &'a str,
@@ -240,7 +240,7 @@ impl Settings {
             });
             words.chain(beside)
         };
-        // A counter may stand beside each entry of an app, but then so does what the entry is.
+        // A counter may stand beside each entry of an app, but then the entry's kind does, too.
         let is_counted = |(text, _)| match counted(text, &[]) {
             Number::Is(count) => count > 0 || period == Number::Absent,
             Number::Absent | Number::Wrong => false,
@@ -251,7 +251,7 @@ impl Settings {
     }
 }
 
-/// Whether a column of this name is of logins rather than of codes.
+/// Whether a column of this name belongs to logins rather than to codes.
 pub(super) fn tells_of_logins(name: &str) -> bool {
     let is_of_codes = || {
         named(name).is_some_and(|name| name < Named::Perhaps) || name.contains("passkey") || name.contains("keepass")
@@ -264,7 +264,7 @@ pub(super) fn is_about_codes(name: &str) -> bool {
     ABOUT_CODES.iter().take(SURELY_ABOUT_CODES).any(|word| name.contains(word))
 }
 
-/// Whether the name of a column that is not read speaks of how codes are made.
+/// Whether the name of a column that is not read suggests a parameter of codes.
 pub(super) fn may_be_setting(name: &str) -> bool {
     const PARTS: [&str; 11] = [
         "alg",
@@ -285,12 +285,12 @@ pub(super) fn may_be_setting(name: &str) -> bool {
 pub(super) const TOTP: &str = "totp";
 const HOTP: &str = "hotp";
 
-/// Whether a column of this name says how codes are made, and has no seeds.
+/// Whether a column of this name holds a parameter of codes, and no seeds.
 pub(super) fn is_setting(name: &str) -> bool {
     setting(name).is_some()
 }
 
-/// What a column of a plain name says, and whether nothing else is called so.
+/// The setting of a column of a plain name, and whether no other thing has the name.
 fn setting(name: &str) -> Option<(Setting, bool)> {
     let is_of = |words: &[&str], about: &[&[&str]]| is_made_of(name, words, about);
     let codes = &ABOUT_CODES[..];
@@ -317,7 +317,7 @@ fn setting(name: &str) -> Option<(Setting, bool)> {
     })
 }
 
-/// What stands in a cell for nothing.
+/// The texts of a cell that mean no value.
 const NOTHING: [&str; 6] = ["", "na", "none", "null", "default", "standard"];
 
 /// A whole number, perhaps with its unit, or with zeros as programs of spreadsheets write it: `6.0`.
@@ -336,7 +336,7 @@ fn counted(text: &str, units: &[&str]) -> Number {
     if is_unit { number_of(number) } else { Number::Wrong }
 }
 
-/// The name of a hash function in the spelling of apps, or as it stands there if it is of an unknown one.
+/// The name of a hash function in the spelling of apps, or as written if the function is unknown.
 fn hash_word(text: &str) -> Option<&str> {
     let name = plain(text);
     match name.strip_prefix("hmac").unwrap_or(&name) {
@@ -373,7 +373,7 @@ fn has_other_kind(word: &str) -> bool {
     ["motp", "steam"].iter().any(|kind| word.contains(kind))
 }
 
-/// Whether a text in a column of seeds is no key, but says whether there is one, or of what kind.
+/// Whether a text in a column of seeds is not a key, but states whether there is one, or of what kind.
 pub(super) fn is_word(text: &str) -> bool {
     let word = plain(text);
     let is_kind = || word.len() < HASH_CHARS && kind_word(text).is_some();

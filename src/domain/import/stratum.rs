@@ -8,7 +8,7 @@ use super::{
     sealed::{How, Kdf, Locked, cbc, gcm, json_of},
 };
 
-/// What an encrypted backup begins with.
+/// The mark at the start of an encrypted backup.
 const MAGIC: &[u8] = b"AUTHENTICATORPRO";
 /// The same, before 2023.
 const OLD_MAGIC: &[u8] = b"AuthenticatorPro";
@@ -55,7 +55,7 @@ impl Sealed {
         let key = self.kdf.derive(passphrase.as_bytes(), &self.salt)?;
         let plain = match self.cipher {
             Cipher::Gcm => gcm(&key, &self.nonce, &self.content, &[]),
-            // Nothing proves the old format but that its contents are JSON.
+            // Nothing authenticates the old format but that its contents are JSON.
             Cipher::Cbc => cbc(&key, &self.nonce, &self.content).filter(|plain| plain.starts_with(b"{")),
         };
         let json = json_of(&plain.ok_or(ImportError::WrongPassphraseOrDamaged)?)?;

@@ -40,7 +40,7 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     let skipped = text.lines().take_while(blank).count();
     let text = text.splitn(skipped + 1, '\n').last().unwrap_or_default();
     let head_line = text.lines().next().unwrap_or_default();
-    // A comment of a list of links, or one of them.
+    // The line is a comment in a list of links, or a link.
     let is_comment = head_line.strip_prefix('#').is_some_and(|rest| !rest.starts_with([',', ';', '\t']));
     if is_comment || head_line.contains("://") {
         return Ok(None);
@@ -90,7 +90,7 @@ pub(super) fn cut(name: &str) -> &str {
 
 /// Characters of a column's name that are shown.
 const COLUMN_CHARS_MAX: usize = 40;
-/// Whether a cell is a key or an address, and no name of a column.
+/// Whether a cell is a key or an address, and not the name of a column.
 fn is_no_name(cell: &str) -> bool {
     let cell = cell.trim();
     let is_hex = || cell.len() >= SEED_CHARS_USUAL && cell.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -19,7 +19,7 @@ pub(super) struct Sealed {
     reference: Option<Part>,
 }
 
-/// Something encrypted: with a salt of its own.
+/// An encrypted text, with a salt of its own.
 struct Part {
     sealed: Vec<u8>,
     salt: Vec<u8>,

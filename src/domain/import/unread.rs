@@ -1,9 +1,9 @@
-//! What a row of a table holds beside what is read of it: a key, or words about how codes are made. The names of columns are
-//! a person's own, so no list of them is whole, and what stands in their cells tells more, in every language.
+//! Finds keys, and words about the parameters of codes, in the cells of a row that are not read. The names of columns
+//! are a person's own, so no list of them is complete; the contents of the cells show more, in every language.
 
 use super::{ends, item::plain, uri};
 
-/// Letters of the longest text that is only about how codes are made.
+/// Letters of the longest text that is only about the parameters of codes.
 const SETTING_CHARS: usize = 40;
 /// Words for digits, in some languages, as they begin; and for seconds and minutes.
 const DIGITS: [&str; 11] =
@@ -31,18 +31,18 @@ const SECONDS: [&str; 18] = [
 const MINUTES: [&str; 9] = ["min", "mins", "minute", "minutes", "minuten", "minutos", "minuti", "分", "мин"];
 /// Names of other hash functions than the usual one.
 const HASHES: [&str; 5] = ["sha256", "sha512", "sha384", "sha224", "md5"];
-/// What goes before one.
+/// The prefixes of such a name.
 const BEFORE_HASHES: [&str; 3] = ["hmac", "totp", "otp"];
 /// Names of other kinds of codes than the usual one.
 const KINDS: [&str; 7] = ["hotp", "motp", "rfc4226", "counterbased", "eventbased", "steamguard", "steamtotp"];
 /// The names of columns that only such codes have, beside those with a counter of codes.
 const NAMES: [&str; 5] = ["counter", "countervalue", "nextcounter", "movingfactor", "ishotp"];
-/// What says that something is not so.
+/// Texts of a cell that mean no.
 const NO: [&str; 8] = ["", "0", "no", "n", "false", "f", "none", "off"];
-/// Digits and seconds that a column of bare numbers may have, with what is usual.
+/// Digits and seconds that a column of bare numbers may have, each with the usual number.
 const BARE: [([u64; 2], u64); 2] = [([6, 8], 6), ([30, 60], 30)];
 
-/// Whether a text says, in few words and with their unit, that codes have other digits or another period than usual.
+/// Whether a text states, in few words and with a unit, a number of digits or a period that is not usual.
 pub(super) fn says_unusual_number(text: &str) -> bool {
     if text.chars().nth(SETTING_CHARS).is_some() || text.contains("://") {
         return false;
@@ -73,12 +73,12 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
     parts.filter(|part| part.chars().all(char::is_alphanumeric) && !part.is_empty())
 }
 
-/// Whether a text is a number that codes have, which are not usual.
+/// Whether a text is a number that unusual codes may have, as digits or as a period.
 pub(super) fn is_unusual_bare_number(text: &str) -> bool {
     text.parse::<u64>().is_ok_and(|number| matches!(number, 5 | 7 | 8 | 10..=29 | 31..=300))
 }
 
-/// What the cells of a column of bare numbers may be.
+/// The possible meanings of the cells in a column of bare numbers.
 #[derive(Clone, Default)]
 pub(super) struct Bare {
     /// Whether a cell of the column is not in the list of numbers: for digits, and for periods.
@@ -88,7 +88,7 @@ pub(super) struct Bare {
 }
 
 impl Bare {
-    /// Looks at one more cell.
+    /// Takes one more cell into account.
     pub(super) fn see(&mut self, cell: &str) {
         if cell.is_empty() {
             return;
@@ -101,7 +101,7 @@ impl Bare {
         }
     }
 
-    /// Whether all are digits or periods of codes, and one is not usual.
+    /// Whether all cells are digits or periods of codes, and one is not usual.
     pub(super) fn are_settings(&self) -> bool {
         self.is_other.iter().zip(self.is_unusual).any(|(is_other, is_unusual)| !is_other && is_unusual)
     }
@@ -122,7 +122,7 @@ pub(super) fn names_kind(text: &str) -> bool {
 
 fn has_word(text: &str, is: impl Fn(&str) -> bool) -> bool {
     let text = if text.len() > SETTING_CHARS { "" } else { text };
-    // No part of an address or a path is one.
+    // A part of an address or a path is not such a word.
     let is_whole = |word: &&str| !word.trim_end_matches('.').contains(['@', '.', '\\']);
     let words = text.split(|c: char| c.is_whitespace() || ",;/()|:=!\"".contains(c)).filter(is_whole);
     let parts = words.clone().flat_map(|word| word.split('-'));
@@ -130,7 +130,7 @@ fn has_word(text: &str, is: impl Fn(&str) -> bool) -> bool {
     words.chain(parts).map(plain).chain(pairs).any(|word| is(&word))
 }
 
-/// Whether a column of this plain name says of a row, by this cell, that its codes are counted.
+/// Whether this cell, in a column of this plain name, means that the codes of its row are counter-based.
 pub(super) fn counts(name: &str, cell: &str) -> bool {
     let is_of_codes = NAMES.contains(&name)
         || name.starts_with("hotp")
@@ -139,7 +139,7 @@ pub(super) fn counts(name: &str, cell: &str) -> bool {
     is_of_codes && !NO.contains(&plain(cell).as_str())
 }
 
-/// Whether a text can only be a key, and nobody's word or name.
+/// Whether a text can only be a key, and not a word or a name.
 pub(super) fn is_key(text: &str) -> bool {
     !text.contains("://")
         && uri::is_link_or_usual_seed(text)

@@ -16,17 +16,17 @@ use crate::domain::{
 /// The schemes of links that a list may hold.
 const SCHEMES: [&str; 4] = ["otpauth://", "otpauth-migration://", "steam://", "motp://"];
 
-/// What the item that a seed or link stands at says beside it.
+/// The data of the item that holds a seed or a link.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Beside<'a> {
-    /// The names for one that has none itself.
+    /// The names for a seed or a link that has none itself.
     pub(super) issuer: &'a str,
     pub(super) account: &'a str,
-    /// How the codes of a bare seed are made. A link says so itself.
+    /// The parameters of a bare seed's codes. A link has its own.
     pub(super) stated: StatedParameters<'a>,
 }
 
-/// How codes are made, as far as a file says so.
+/// The parameters of codes, as far as a file states them.
 #[derive(Clone, Copy, Default)]
 pub(super) struct StatedParameters<'a> {
     pub(super) kind: &'a str,
@@ -105,7 +105,7 @@ fn read(link: &str) -> Result<(Unnamed, Vec<Note>), Skip> {
     Ok((read, Vec::new()))
 }
 
-/// How the codes of a link are made, by its scheme and host.
+/// The kind of a link's codes, by its scheme and host.
 fn kind(link: &str) -> Kind {
     if starts(link, "steam://") {
         return Kind::STEAM;
@@ -116,7 +116,7 @@ fn kind(link: &str) -> Kind {
     let host = link.get("otpauth://".len()..).filter(|_| starts(link, "otpauth://"));
     let host = host.map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
     match host.map(Kind::of_word) {
-        // The reader of links says what is wrong with an unknown host.
+        // The reader of links reports an unknown host.
         None | Some(Kind::Unknown) => Kind::Totp,
         Some(known) => known,
     }

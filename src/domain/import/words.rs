@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-/// Characters of the longest name of such a column.
+/// Characters of the longest name that is examined.
 const NAME_CHARS: usize = 48;
 
-/// Whether a plain name has one of these words, and no other ones than these and those about them.
+/// Whether a plain name is made of these words and of those in `about`, with at least one of these.
 pub(super) fn is_made_of(name: &str, words: &[&str], about: &[&[&str]]) -> bool {
     if name.len() > NAME_CHARS {
         return false;
     }
-    // Each beginning of the name is looked at once, however many ways there are to part it into words.
+    // Each beginning of the name is examined once, however many ways there are to part it into words.
     let mut ends = BTreeSet::from([(0, false)]);
     while let Some((at, has_word)) = ends.pop_first() {
         let rest = name.get(at..).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The XML that `KeePass` writes: elements and text. There is no document type, no entity of its own, and nothing else by
-//! which a stranger's document could grow or reach outside, because none of that is read.
+//! The XML that `KeePass` writes: elements and text. Document types, entities of a document's own, and whatever else
+//! could make a stranger's document grow or reach outside, are not read.
 
 use zeroize::Zeroizing;
 
@@ -20,7 +20,7 @@ pub(super) struct Xml<'a> {
     whole: &'a str,
     rest: &'a str,
     open: Vec<&'a str>,
-    /// An element without contents was opened, and is closed next.
+    /// Whether an element without contents was opened, which is closed next.
     closes: bool,
 }
 
@@ -78,7 +78,7 @@ impl<'a> Xml<'a> {
     }
 
     fn unescaped(&self, text: &str) -> Result<Zeroizing<String>, ImportError> {
-        // What stands for a character is longer than it, so the text never moves.
+        // An escape is longer than its character, so the text never moves.
         let mut plain = Zeroizing::new(String::with_capacity(text.len()));
         let mut pieces = text.split('&');
         plain.push_str(pieces.next().unwrap_or_default());

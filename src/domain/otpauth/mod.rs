@@ -30,7 +30,7 @@ pub struct OtpAuth {
     pub label: ShownText,
     /// The issuer: the query's, else the label's prefix.
     pub issuer: Option<ShownText>,
-    /// How its codes are made.
+    /// The parameters of its codes.
     pub totp: TotpParameters,
     /// The seed.
     pub seed: Seed,
@@ -41,7 +41,7 @@ pub struct OtpAuth {
 /// The names that a person gives beside a URI. They override the URI's.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
-    /// What to call the secret.
+    /// The label of the secret.
     pub label: Option<ShownText>,
     /// The service that issued it.
     pub issuer: Option<ShownText>,
@@ -71,10 +71,10 @@ pub enum OtpAuthError {
     /// `steam://…` or `otpauth://steam/…`.
     #[error("is one of Steam, whose codes are letters; only standard ones are supported")]
     Steam,
-    /// `motp://…`: codes of another method, that go with a PIN.
+    /// `motp://…`: codes of another method, which go with a PIN.
     #[error("is one of mOTP; only standard (totp) ones are supported")]
     MobileOtp,
-    /// `otpauth://yaotp/…`: codes of another method, that are letters.
+    /// `otpauth://yaotp/…`: codes of another method, which are letters.
     #[error("is one of Yandex Key, whose codes are letters; only standard ones are supported")]
     Yandex,
     /// `otpauth://hotp/…`: counter-based codes are not kept here.
@@ -129,7 +129,7 @@ pub enum OtpAuthError {
     SingleUse,
 }
 
-/// A key or a link without the quotes or brackets in which somebody copied it.
+/// Returns a key or a link without the quotes or brackets around it.
 pub fn unquoted(text: &str) -> &str {
     const QUOTES: [(char, char); 5] = [('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>'), ('\u{201c}', '\u{201d}')];
     let text = text.trim();
@@ -160,8 +160,8 @@ impl OtpAuth {
         Self::read(uri, Reading::Strict, Names::default()).map(|(read, _)| read)
     }
 
-    /// Reads a URI from a person's file or picture leniently, and returns what was repaired. Names in `given` override
-    /// the URI's.
+    /// Reads a URI from a person's file or picture leniently, and returns it with its repairs. Names in `given`
+    /// override the URI's.
     ///
     /// # Errors
     /// [`OtpAuthError`], which never quotes the URI.
@@ -194,15 +194,15 @@ pub(super) struct Unnamed {
     label: Zeroizing<String>,
     /// The query's issuer; empty if there is none.
     issuer: Zeroizing<String>,
-    /// How its codes are made.
+    /// The parameters of its codes.
     pub(super) totp: TotpParameters,
-    /// Whether the URI says how many digits a code has.
+    /// Whether the URI gives the number of a code's digits.
     pub(super) says_digits: bool,
     /// The seed.
     pub(super) seed: Seed,
     /// Whether each of its codes goes to one caller only.
     pub(super) single_use: bool,
-    /// What was repaired.
+    /// The repairs.
     pub(super) repaired: Vec<Repair>,
 }
 
@@ -312,7 +312,7 @@ mod tests {
 
     const SEED: &str = "JBSWY3DPEHPK3PXP";
 
-    /// What a URI was read as, in one line: `issuer|label|seed|algorithm|digits|period`.
+    /// The contents of a URI in one line: `issuer|label|seed|algorithm|digits|period`.
     fn shown(read: &OtpAuth) -> String {
         let issuer = read.issuer.as_ref().map_or("-", ShownText::as_str);
         let TotpParameters { algorithm, digits, period } = read.totp;
@@ -518,7 +518,7 @@ mod tests {
         for is in ["&#61;", "&#x3D;", "&equals;", "&amp;#61;"] {
             check(&file.replace('=', is), meant);
         }
-        // One that was escaped in part.
+        // A URI that was escaped in part.
         check(&file.replacen("&amp;", "&", 1), meant);
         check("otpauth://totp/A&amp;B:user?secret=JBSWY3DPEHPK3PXP", "A&B|user|JBSWY3DPEHPK3PXP|SHA1|6|30");
         check("otpauth://totp/A%26amp;B?secret=JBSWY3DPEHPK3PXP", "-|A&amp;B|JBSWY3DPEHPK3PXP|SHA1|6|30");

@@ -24,7 +24,7 @@ pub(super) enum Reading {
     Lenient,
 }
 
-/// A repair of a URI that a person has.
+/// A repair of a URI from a person's file or picture, or a doubt about what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Repair {
     /// `&amp;` between parameters.
@@ -41,24 +41,24 @@ pub enum Repair {
     PerhapsTwo,
     /// A secret that is shorter than those that services issue: it may be cut, or a word.
     Short,
-    /// The issuer is Steam and nothing says how codes look: they may be letters.
+    /// The issuer is Steam and the number of digits is not given: the codes may be letters.
     PerhapsSteam,
 }
 
 impl Repair {
-    /// Whether nobody can tell what was meant.
+    /// Whether it is a doubt about the meaning, not a repair.
     pub const fn is_doubt(self) -> bool {
         matches!(self, Self::PerhapsTwo | Self::Short | Self::PerhapsSteam)
     }
 
-    /// The doubts about a seed without a link.
+    /// The doubts about a seed that is given without a link.
     pub fn of_key(text: &str) -> impl Iterator<Item = Self> {
         let perhaps_two = (Seeds::of(text) == Seeds::PerhapsTwo).then_some(Self::PerhapsTwo);
         let short = Seed::from_base32(text).ok().and_then(|seed| Self::of_seed(&seed));
         perhaps_two.into_iter().chain(short)
     }
 
-    /// The doubt about a seed that no service issues.
+    /// The doubt about a seed that is shorter than any service's.
     pub(in crate::domain) fn of_seed(seed: &Seed) -> Option<Self> {
         (seed.len() < SEED_BYTES_USUAL).then_some(Self::Short)
     }
@@ -68,7 +68,7 @@ impl Repair {
         (issuer.trim().eq_ignore_ascii_case(STEAM) && !says_digits).then_some(Self::PerhapsSteam)
     }
 
-    /// Words about it for a person.
+    /// Describes it for a person.
     pub fn description(self) -> String {
         if self.is_doubt() { format!("Doubtful: {self}.") } else { format!("In the URI, {self}.") }
     }
@@ -136,7 +136,7 @@ impl UriParts {
     }
 }
 
-/// What follows a prefix, which is compared without case.
+/// The text after a prefix, which is compared without case.
 fn without_start<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     let (given, rest) = text.split_at_checked(start.len())?;
     given.eq_ignore_ascii_case(start).then_some(rest)

@@ -1,5 +1,5 @@
-//! The parameters of a URI. A misspelt known parameter is refused rather than ignored: every code would be wrong, and
-//! nobody would notice.
+//! The parameters of a URI. A misspelt known parameter is refused rather than ignored: every code would be wrong,
+//! without a sign of it.
 
 use zeroize::Zeroizing;
 
@@ -15,8 +15,8 @@ pub(super) const KNOWN: [&str; 6] = ["secret", "issuer", "algorithm", "digits", 
 pub(super) const SINGLE_USE: &str = "single_use";
 /// The parameters whose loss makes every code wrong.
 const SETTINGS: [&str; 3] = ["algorithm", "digits", "period"];
-/// What other programs call them. Other parameters have these names too, so one counts only if its value is one of the
-/// setting's, and another one than the URI gives.
+/// The names that other programs use for them. Other parameters have these names too, so one counts only if its value
+/// is valid for the setting and differs from the URI's.
 const OTHER_NAMES: [(&str, &str); 6] = [
     ("algo", "algorithm"),
     ("alg", "algorithm"),
@@ -89,7 +89,8 @@ impl Query {
         self.contradicted(totp).map_or(Ok(totp), |setting| Err(OtpAuthError::Mangled(setting)))
     }
 
-    /// The setting that a parameter by another program's name says otherwise: without it every code would be wrong.
+    /// The setting for which a parameter with another program's name has another value: every code would be wrong
+    /// without it.
     fn contradicted(&self, totp: TotpParameters) -> Option<&'static str> {
         let differs = |name: &str, setting: &str| {
             let text = self.get(name)?.trim();
@@ -108,7 +109,7 @@ impl Query {
     }
 }
 
-/// Whether a query ends in the beginning of a known name: what stood behind it may have been a setting.
+/// Whether a query ends in the beginning of a known name: the part that was cut off may have held a setting.
 fn is_cut(raw: &str) -> bool {
     let last = raw.rsplit(['&', '?']).next().unwrap_or_default();
     let begins = |known: &str| {
