@@ -64,7 +64,7 @@ impl Aside {
                 if has_password(&config.store) {
                     return Err(Failure::Usage(PASSWORD.to_owned()).into());
                 }
-                let arguments = config.same_vault.iter().cloned().chain(typed.sidecar.words()).collect();
+                let arguments = config.same_vault.iter().cloned().chain(typed.sidecar.words()?).collect();
                 let launch = Launch { program: named(config::own_program())?, arguments };
                 let (folders, now) = (config::folders()?, SystemClock.now());
                 Ok(cli::set_up(&typed.setup, &folders, &launch, now, &mut console_of(config))?)

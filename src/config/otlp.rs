@@ -11,7 +11,7 @@ use super::{
     text,
 };
 
-const FLAG: &str = "--otlp-endpoint";
+pub(super) const FLAG: &str = "--otlp-endpoint";
 const VARIABLE: &str = "COUNTERSIGN_OTLP_ENDPOINT";
 /// Headers for the collector, as the exporter itself reads them. They may hold a credential.
 const HEADERS: [&str; 3] =

@@ -7,7 +7,7 @@ use std::{
 
 use directories::BaseDirs;
 
-use super::{ConfigError, Reveal, StdioFlags, places::variable};
+use super::{ConfigError, Reveal, StdioFlags, otlp, places::variable};
 use crate::{
     domain::{account::DEFAULT_ACCOUNT, key_source::KeySource},
     hosts::Folders,
@@ -91,19 +91,25 @@ impl SameVault {
 }
 
 impl StdioFlags {
-    /// The word `stdio` and these flags as arguments, without the collector's address.
-    pub fn words(&self) -> Vec<String> {
+    /// The word `stdio` and these flags as arguments, with a collector that a variable names: a host has other variables.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the collector is refused.
+    pub fn words(self) -> Result<Vec<String>, ConfigError> {
         let mut words = vec!["stdio".to_owned()];
-        if let Some(seat) = &self.seat {
-            words.extend(["--seat".to_owned(), seat.clone()]);
+        if let Some(seat) = self.seat {
+            words.extend(["--seat".to_owned(), seat]);
         }
-        if let Some(scopes) = &self.scope {
+        if let Some(scopes) = self.scope {
             words.extend(["--scope".to_owned(), scopes.to_string()]);
         }
         if self.reveal == Reveal::Never {
             words.extend(["--reveal".to_owned(), "never".to_owned()]);
         }
-        words
+        if let Some(collector) = self.otlp.endpoint()? {
+            words.extend([otlp::FLAG.to_owned(), collector]);
+        }
+        Ok(words)
     }
 }
 

@@ -98,6 +98,16 @@ fn the_entry_starts_the_sidecar_on_the_same_vault() {
     assert!(command.env("COUNTERSIGN_DATA_DIR", &other).output().unwrap().status.success());
     assert_eq!(entry_of_cursor(&person)["args"], json!(["--data-dir", other.to_str().unwrap(), "stdio"]));
 
+    let collector = "http://127.0.0.1:4318";
+    person.run(&["setup", "cursor", "--yes", "--otlp-endpoint", collector]).ok();
+    let expected = json!(["stdio", "--otlp-endpoint", collector]);
+    assert_eq!(entry_of_cursor(&person)["args"], expected);
+    person.run(&["setup", "cursor", "--yes"]).ok();
+    assert_eq!(entry_of_cursor(&person)["args"], json!(["stdio"]));
+    let mut command = person.command(&["setup", "cursor", "--yes"]);
+    assert!(command.env("COUNTERSIGN_OTLP_ENDPOINT", collector).output().unwrap().status.success());
+    assert_eq!(entry_of_cursor(&person)["args"], expected);
+
     person.run(&["setup", "cursor", "--yes"]).ok();
     let entry = entry_of_cursor(&person);
     let arguments = entry["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
