@@ -28,7 +28,7 @@ use tokio_util::codec::{AnyDelimiterCodec, FramedRead, FramedWrite};
 const COMMANDS: &str = "to-browser";
 /// The pipe into which it writes, its descriptor 4.
 const ANSWERS: &str = "from-browser";
-/// What ends each message.
+/// The end of each message.
 const END: &[u8] = b"\0";
 /// The pause between two checks whether the pipes are free.
 const LOOKS_EVERY: Duration = Duration::from_millis(20);

@@ -71,7 +71,7 @@ impl Fields {
     /// Reads arguments from `place`, the caller's name for them, such as `body`.
     ///
     /// Null and the empty text mean that a field is left out: models that must fill in every field, and forms, have no
-    /// other way to say so.
+    /// other way to express that.
     ///
     /// # Errors
     /// [`Refusal::Invalid`], which names the field and the accepted values.

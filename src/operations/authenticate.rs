@@ -119,7 +119,7 @@ impl Service {
             Offered::Hook(account) => Ok(Principal::of_hook(account)),
             Offered::Login { account, subject, scopes, expires_at } => {
                 (entry.account, entry.actor) = (Some(account), Actor::Login);
-                // A subject that only resembles a seat's belongs to somebody else.
+                // A subject that only resembles a seat's belongs to another person.
                 let exact = AuthSubject::parse(&subject).ok().filter(|exact| exact.as_str() == subject);
                 let seat = match exact {
                     Some(subject) => self.vault().seat(account, &SeatName::Subject(subject)).await?,

@@ -140,7 +140,7 @@ pub struct Call<'a> {
     pub(super) caller: &'a Principal,
     /// Notified while the call waits.
     pub(super) patience: &'a dyn Patience,
-    /// The call's audit row. The body adds what it learns; a refusal is written with what is known by then.
+    /// The call's audit row. The body adds fields to it; a refusal is written with the fields that are known by then.
     pub(super) entry: AuditEntry,
     /// The seat for which the call is made.
     pub(super) seat: Option<Seat>,

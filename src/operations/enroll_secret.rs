@@ -190,7 +190,7 @@ impl Operation for EnrollSecret {
 }
 
 impl EnrollSecret {
-    /// Checks what it proposes.
+    /// Checks its proposal.
     ///
     /// # Errors
     /// [`Refusal::Invalid`].

@@ -274,7 +274,7 @@ impl Operation for ListDeleted {
 /// The secrets that match words of issuer and label: those with words that begin like them, or else contain them.
 #[derive(Debug, Clone)]
 pub struct FindSecrets {
-    /// What the person typed.
+    /// The text that the person typed.
     pub query: String,
     /// Whether to search live or deleted secrets.
     pub life: Life,

@@ -1,4 +1,4 @@
-//! The refusals of calls: one list for every transport, ordered by the remedies of the caller.
+//! The refusals of calls: one list for every transport, distinguished by the caller's remedy.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub enum Refusal {
     Invalid {
         /// The field at fault.
         field: &'static str,
-        /// What is wrong and what is accepted.
+        /// The problem, and the accepted values.
         problem: String,
     },
     /// No key or a wrong one; the text does not say which half was wrong.

@@ -24,8 +24,8 @@ pub struct Typed<'a> {
 }
 
 impl Typed<'_> {
-    /// The registration that a person means. A link brings its own names, which the agent's proposal does not override, but
-    /// what the person changed in the fields does. A name that the link lacks is the one that the field shows.
+    /// The registration that a person means. A link brings its own names, which the agent's proposal does not override,
+    /// but the person's changes in the fields do. A name that the link lacks is the one that the field shows.
     pub(super) fn meant(&self, proposal: &Proposal) -> Result<(Registration, Vec<Repair>), Failed> {
         let key = unquoted(self.key);
         if key.is_empty() {

@@ -112,7 +112,7 @@ impl Filling {
         }
     }
 
-    /// Adds records with their index entries, and audit records, whatever their versions and numbers.
+    /// Adds records with their index entries, and audit records, regardless of their versions and numbers.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -153,7 +153,7 @@ impl Filling {
         }
     }
 
-    /// Removes what was filled. A rest that can't be removed is no vault, and the next attempt replaces it.
+    /// Removes what was filled. If that fails, the remains are no vault, and the next attempt replaces them.
     pub async fn abandon(self) {
         match self.0 {
             Target::File(file) => drop(file),

@@ -182,7 +182,7 @@ pub struct Finders {
     pub words: Vec<[u8; 8]>,
 }
 
-/// What a replacement does with a record's index entries.
+/// The treatment of a record's index entries when it is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Index {
     /// Keep them; a new record has none.

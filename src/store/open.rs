@@ -48,7 +48,7 @@ pub enum Writes {
     Thread,
 }
 
-/// What an address refers to.
+/// The result of opening an address.
 pub enum Opened {
     /// A store of the current format. Nothing has been written to it.
     Store(SharedStore, Facts),
@@ -136,7 +136,7 @@ pub enum OpenError {
     Server {
         /// The address, without user and password.
         place: String,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
     /// The address of a server is malformed. It may hold a password, so it is not shown.
@@ -187,7 +187,7 @@ pub enum OpenError {
         path: PathBuf,
         /// Its mode.
         mode: u32,
-        /// What it should be.
+        /// The mode that it should have.
         wanted: u32,
     },
     /// A link, a directory or another kind of file in place of a regular file; or a file of another user.
@@ -195,7 +195,7 @@ pub enum OpenError {
     NotOurs {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         what: &'static str,
     },
     /// Made by a newer version.
@@ -213,7 +213,7 @@ pub enum OpenError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
     /// The database can't be read or written.
@@ -225,7 +225,7 @@ pub enum OpenError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
     /// An older copy was put over a vault whose newest changes are in its log.
@@ -254,7 +254,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// The store at a place that can't be read or written. A server's own error says what to do.
+    /// The store at a place that can't be read or written. A server's own error contains the remedy.
     pub fn unusable(path: PathBuf, what: String) -> Self {
         if path.to_str().is_some_and(|place| matches!(kind_of(place), Ok(Kind::Server))) {
             return Self::Store(StoreError::Unavailable(what));
@@ -339,8 +339,8 @@ pub async fn snapshot(request: &OpenRequest) -> Result<Snapshot, OpenError> {
 }
 
 /// Copies a backup to the place of the store at an address, whether there is one or not; for a server, to a file in the
-/// private folder of this machine. The `time` becomes a part of the names of the copy and of what it replaces. A store that a
-/// killed process moved aside has its name back then.
+/// private folder of this machine. The `time` becomes a part of the names of the copy and of the store that it
+/// replaces. A store that a killed process moved aside has its name back then.
 ///
 /// # Errors
 /// [`OpenError`]; there is no copy then.

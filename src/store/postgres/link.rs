@@ -207,7 +207,7 @@ impl Link {
         let _ = self.current.compare_exchange(self.generation, next, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Shows that the server is the primary, if it has not been shown lately, and reads its clock.
+    /// Verifies that the server is the primary, unless that was verified recently, and reads its clock.
     pub(super) async fn prove(&self) -> Result<Option<ServerClock>, Failure> {
         let mut acknowledged = self.acknowledged.lock().await;
         if acknowledged.is_some_and(|then| then.elapsed() < FRESH) {

@@ -201,7 +201,7 @@ impl Shared {
         Ok(link)
     }
 
-    /// Shows that a connection's server is the primary.
+    /// Verifies that a connection's server is the primary.
     async fn prove(&self, link: &Link) -> Result<(), Failure> {
         if let Some(clock) = link.prove().await? {
             self.pulse.acknowledged();

@@ -1,4 +1,4 @@
-//! Configures connections: what SQLite must refuse, and how long it waits for other processes.
+//! Configures connections: the features that SQLite must refuse, and how long it waits for other processes.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -137,7 +137,7 @@ pub(super) fn run(conn: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
     conn.prepare_cached(sql)?.execute([]).map(drop)
 }
 
-/// Reads a consistent snapshot, whatever others commit meanwhile.
+/// Reads a consistent snapshot, unaffected by other commits meanwhile.
 pub(super) fn at_one_moment<T>(
     conn: &Connection,
     read: impl FnOnce() -> Result<T, StoreError>,

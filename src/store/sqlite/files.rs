@@ -196,7 +196,7 @@ fn sync_contents(path: &Path) -> Result<(), OpenError> {
 /// Syncs a folder. Otherwise a power cut can lose a file's name although its contents are safe.
 ///
 /// # Errors
-/// What the system said.
+/// The system's error.
 #[cfg(unix)]
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -211,7 +211,7 @@ pub fn sync_folder(_folder: &Path) -> io::Result<()> {
 /// Renames a file, unless the new name exists: another process may just have made a file there.
 ///
 /// # Errors
-/// What the system said.
+/// The system's error.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::{

@@ -136,7 +136,7 @@ impl Writer {
         if let Err(cause) = &read {
             core.give_up(cause);
         }
-        // Damage is looked for again over another connection.
+        // A read that finds damage is repeated over another connection.
         Some(read).filter(|read| !matches!(read, Err(StoreError::Damaged { .. })))
     }
 
@@ -269,7 +269,7 @@ impl Writer {
             return Err(cause.into());
         }
         if !*committed && matches!(ended, Ok(Committed::Done)) {
-            // The commit stands whatever the result; the next commit tries again.
+            // The commit stands even if this fails; the next commit tries again.
             *committed = connection::keep_log(conn, false).is_ok();
         }
         Ok(ended?)
