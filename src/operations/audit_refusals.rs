@@ -206,7 +206,7 @@ mod tests {
         AuditEntry { account, seat, ..AuditEntry::by(actor, Action::Call, Timestamp::from_seconds(60)) }
     }
 
-    /// How many of so many refusals get a row.
+    /// The number of rows for `count` refusals.
     fn rows(refusals: &AuditRefusals, entry: &AuditEntry, from: Option<IpAddr>, count: usize) -> usize {
         (0..count).filter(|_| refusals.count(entry, from).0).count()
     }

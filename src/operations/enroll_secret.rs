@@ -108,7 +108,7 @@ pub enum Enrolled {
     Stored(Box<TotpSecret>),
     /// The person declined.
     Declined,
-    /// The enrolment ended by too many wrong proofs, or by the agent's user.
+    /// The enrolment was cancelled: after too many wrong proofs, by the agent's user, with its key, or to make room.
     Cancelled,
     /// The person did not answer in time.
     Expired,

@@ -313,8 +313,8 @@ impl Service {
         }
     }
 
-    /// Records in the audit log that a visitor opened a link without the proof, or is another person. Floods are
-    /// counted in one row, as refusals are.
+    /// Records in the audit log that a visitor opened a link without the proof, or is another person. Beyond a limit
+    /// they are only counted, as refusals are.
     pub(super) async fn note_stranger(&self, kept: &Enrolment, code: ErrorCode, from: Option<IpAddr>) {
         let row = self.enrolment_row(kept, Actor::Unknown, Action::EnrolProve);
         self.record_own(code, row, from).await;

@@ -11,7 +11,7 @@ pub trait Observer: Send + Sync {
     fn called(&self, call: &Called<'_>);
 }
 
-/// A call that has ended. It holds no secret, and only `trace` is of the caller's choice.
+/// A call that has ended. It holds no secret; the caller chooses `trace` and the `Idempotency-Key` in `surface`.
 pub struct Called<'a> {
     /// The operation.
     pub entry: &'static Entry,

@@ -66,7 +66,7 @@ mod tests {
         let clock = ServerClock::between(Timestamp::from_seconds(100), asked, Instant::now());
         let ahead = |seconds| clock.ahead(Timestamp::from_seconds(seconds)) / 1_000_000;
 
-        // It said so a second ago, or up to a second before or after that.
+        // The server's clock was read one second ago, give or take a second.
         assert_eq!([100, 101, 102].map(ahead), [0, 0, 0]);
         assert_eq!([98, 104].map(ahead), [-2, 2]);
         advance(Duration::from_secs(10)).await;

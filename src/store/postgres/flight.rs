@@ -26,7 +26,7 @@ use crate::{
 /// The kinds whose lists are long: their records are counted.
 pub(super) const COUNTED: [Kind; 2] = [Kind::Secret, Kind::Seat];
 
-/// Begins a flight. Statements recognize by the odd timeout that they run inside it.
+/// Begins a flight. Statements recognise by the odd timeout that they run inside it.
 pub(super) const BEGIN: &str =
     "BEGIN; SET LOCAL lock_timeout = '3999ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'";
 
@@ -370,7 +370,7 @@ mod tests {
         Put { record, index: Index::Keep }
     }
 
-    /// What the commit of a code does.
+    /// The change that the commit of a code makes.
     fn of_a_code() -> Change {
         let record = AuditRecord { chain: 7, seq: 4, at: Timestamp::from_micros(0), mac: [2; 32], body: Vec::new() };
         let action = Cow::Borrowed("code.read");

@@ -71,7 +71,7 @@ impl Pulse {
         }
     }
 
-    /// The last good reading of the server's clock, if there is one.
+    /// The best known reading of the server's clock, if there is one.
     pub(super) fn clock(&self) -> Option<ServerClock> {
         self.state().clock
     }
