@@ -96,7 +96,7 @@ impl Absent {
     /// [`open`] finds it.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing exists then.
+    /// [`OpenError`]; nothing exists then, unless it is [`StoreError::Unknown`].
     pub async fn create(self, first: Commit) -> Result<(), OpenError> {
         match self.place {
             Spot::File(place) => blocking(move || place.create(&first)).await,
