@@ -1,4 +1,4 @@
-//! In the place of this room in a build without the feature `browser`, which reaches none.
+//! Replaces this module in a build without the feature `browser`, which can't reach a browser.
 
 #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "nothing is found here"))]
 mod outcomes;
@@ -14,7 +14,7 @@ pub struct Browsers {
     is_empty: bool,
 }
 
-/// Whether a registrar sells names under this one: the list of those is not in this build, and neither is what types codes.
+/// Whether a registrar sells names under this one: this build has no list of them, and types no codes.
 pub const fn is_public_suffix(_: &str) -> bool {
     false
 }

@@ -12,22 +12,22 @@ use super::{
 };
 use crate::domain::totp::Code;
 
-/// How long a page may take to have a code typed into it, and how long it has in any case: a page that is given up too soon
+/// The longest time for typing a code into a page, and the least that a page gets: a page that is given up too soon
 /// costs its caller a code.
 const TYPED_WITHIN: Duration = Duration::from_secs(5);
 const TYPED_WITHIN_MIN: Duration = Duration::from_secs(2);
 /// How long a page may take to enable the button that submits the code.
 const SUBMITTED_WITHIN: Duration = Duration::from_secs(3);
-/// How long a page that was submitted may take to go on, before the digits are taken out of it.
+/// How long a submitted page may take to move on, before the digits are removed from it.
 const GONE_WITHIN: Duration = Duration::from_secs(3);
-/// Between two questions to a page.
+/// The pause between two calls to a page.
 const ASKS_EVERY: Duration = Duration::from_millis(20);
 
 /// Our script in a frame.
 pub(super) struct Place {
     pub(super) link: Arc<Link>,
     pub(super) session: String,
-    /// The browser's name for it. It ends with the frame's document.
+    /// The browser's id of the script's object, which ends with the frame's document.
     pub(super) object: String,
     /// The frame's origin when it was seen.
     pub(super) origin: String,
@@ -82,7 +82,8 @@ impl Field {
         &self.place.origin
     }
 
-    /// Types a code if the frame still has its origin, and submits it. A page that has not taken it by then is given up.
+    /// Types a code if the frame still has its origin, and submits it. A page that has not taken the code in time is
+    /// given up.
     ///
     /// # Errors
     /// [`Untyped`]: then no digit was typed.
@@ -106,14 +107,14 @@ impl Field {
         }
     }
 
-    /// Submits a code once the page lets it be.
+    /// Submits a code once the page allows that.
     async fn submitted(&self) -> Typed {
         let begun = Instant::now();
         while begun.elapsed() < SUBMITTED_WITHIN {
             match self.place.call("submit", json!([]), TYPED_WITHIN).await.and_then(answer) {
                 Ok(Outcome { outcome }) if outcome == "filled" => return Typed::Filled,
                 Ok(Outcome { outcome }) if outcome == "pending" => sleep(ASKS_EVERY).await,
-                // The page went on by itself.
+                // The page moved on by itself.
                 Ok(_) | Err(LinkError::Refused { .. }) => return Typed::Submitted,
                 Err(_) => return Typed::Unknown,
             }
@@ -121,8 +122,8 @@ impl Field {
         Typed::Filled
     }
 
-    /// Waits until the page that was submitted has gone on, so that nobody who looks at it next sees the digits; takes them out
-    /// of a page that does not.
+    /// Waits until the submitted page has moved on, so that its next viewer does not see the digits; removes them from
+    /// a page that does not.
     pub async fn leave(&self) {
         #[derive(Deserialize)]
         struct Rest {

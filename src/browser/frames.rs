@@ -1,4 +1,4 @@
-//! What stands in a browser's pages and frames: the ones of the right origins are asked for places for a code.
+//! Examines a browser's pages and frames: those of the right origins are searched for places for a code.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -22,7 +22,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_millis(1500);
 const FRAMES_DEEP_MAX: usize = 32;
 /// The name of the world in which our script runs, beside the page's own.
 const WORLD: &str = "countersign";
-/// What runs inside a frame: typing, which is given what finds the field, which is given the words that speak of codes.
+/// The script that runs inside a frame: `page.js` types, with the value of `find.js`, which finds the field by the
+/// phrases of `words.js`.
 const SCRIPT: &str =
     concat!("(", include_str!("page.js"), ")((", include_str!("find.js"), ")(", include_str!("words.js"), "))");
 
@@ -32,9 +33,9 @@ pub(super) struct FrameView {
     /// Places for a code.
     pub(super) fields: u64,
     pub(super) is_selector_invalid: bool,
-    /// It has one of the origins and does not answer.
+    /// Whether it has one of the origins and does not answer.
     pub(super) is_silent: bool,
-    /// All that belongs to it has arrived, its scripts among it.
+    /// Whether it has loaded completely, including its scripts.
     pub(super) is_loaded: bool,
     /// The frames and the page that it is in, by their ids.
     pub(super) within: Vec<PageId>,
@@ -79,9 +80,9 @@ struct Target {
     id: String,
     r#type: String,
     url: String,
-    /// Such as `prerender`: a page that nobody sees yet.
+    /// Such as `prerender`: a page that is not shown yet.
     subtype: Option<String>,
-    /// Of a frame with a process of its own: the frame that it is in.
+    /// The frame that it is in, if it is a frame with a process of its own.
     parent_frame_id: Option<String>,
 }
 
@@ -101,7 +102,7 @@ struct Frame {
     security_origin: String,
 }
 
-/// What the script says of a frame.
+/// The script's report on a frame.
 #[derive(Deserialize)]
 struct Look {
     origin: String,
@@ -111,7 +112,7 @@ struct Look {
     selector: Option<String>,
 }
 
-/// Looks at every page and frame of a browser, at all of them at once.
+/// Examines every page and frame of a browser, all at the same time.
 pub(super) async fn look_at(link: &Arc<Link>, sought: &FieldQuery<'_>) -> Result<Vec<FrameView>, LinkError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -126,7 +127,7 @@ pub(super) async fn look_at(link: &Arc<Link>, sought: &FieldQuery<'_>) -> Result
         let looked = tokio::time::timeout(ANSWERS_WITHIN, look_into(link, target, sought)).await;
         match looked {
             Ok(Ok(seen)) => seen,
-            // It went away.
+            // The page went away.
             Ok(Err(LinkError::Refused { .. } | LinkError::Gone(_))) => Vec::new(),
             Ok(Err(LinkError::Late)) | Err(_) => silent(target, sought).into_iter().map(|seen| (seen, None)).collect(),
         }
@@ -142,7 +143,7 @@ pub(super) async fn look_at(link: &Arc<Link>, sought: &FieldQuery<'_>) -> Result
     Ok(seen.into_iter().map(placed).collect())
 }
 
-/// A page that does not answer, if it is at one of the origins. Its address says that, and is good enough to say so.
+/// A page that does not answer, if it is at one of the origins. Its address shows that, which suffices to report it.
 fn silent(target: &Target, sought: &FieldQuery<'_>) -> Option<FrameView> {
     let (scheme, rest) = target.url.split_once("://")?;
     let origin = format!("{scheme}://{}", rest.split('/').next()?);
@@ -155,7 +156,7 @@ fn is_sought(origin: &str, sought: &FieldQuery<'_>) -> bool {
     origin.parse::<Origin>().is_ok_and(|origin| sought.origins.iter().any(|allowed| allowed.covers(&origin)))
 }
 
-/// Looks at a page and at the frames that its process has; other frames are targets of their own.
+/// Examines a page and the frames that its process has; other frames are targets of their own.
 async fn look_into(
     link: &Arc<Link>,
     target: &Target,
@@ -213,7 +214,7 @@ async fn look_in_frame(link: &Arc<Link>, session: &str, frame: Frame, sought: &F
     let object = script_in(link, session, page.as_str()).await.ok()?;
     let place = Place { link: Arc::clone(link), session: session.to_owned(), object, origin: String::new() };
     let look: Look = answer(place.call("look", json!([sought.selector]), ANSWERS_WITHIN).await.ok()?).ok()?;
-    // The frame says its origin itself: it may have moved since the browser was asked.
+    // The origin is the one that the frame reports: it may have changed since the browser listed it.
     let place = is_sought(&look.origin, sought).then(|| Place { origin: look.origin.clone(), ..place });
     let candidate = Candidate::new(page, look.origin, &look.title);
     Some(FrameView {
@@ -225,7 +226,8 @@ async fn look_in_frame(link: &Arc<Link>, session: &str, frame: Frame, sought: &F
     })
 }
 
-/// Starts our script in a frame, in a world of its own, and returns the browser's name for what it made.
+/// Starts our script in a frame, in a world of its own, and returns the browser's id of the object that the script
+/// made.
 async fn script_in(link: &Link, session: &str, frame: &str) -> Result<String, LinkError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

@@ -1,5 +1,5 @@
-//! One connection to a browser: commands of the `DevTools` protocol and their answers, by number. No events are asked for; of
-//! those that come, one counts: a page was closed.
+//! One connection to a browser: commands of the `DevTools` protocol and their answers, by number. No events are
+//! requested; of those that arrive, only the one for a closed page is used.
 
 use std::{
     collections::HashMap,
@@ -33,27 +33,27 @@ use crate::{domain::browser_address::BrowserAddress, fetch};
 
 /// How long a browser may take to accept a connection.
 const OPENS_WITHIN: Duration = Duration::from_secs(3);
-/// Bytes of an answer: a list of all pages holds their addresses, and some addresses hold a whole page.
+/// The most bytes of an answer: a list of all pages holds their addresses, and some addresses hold a whole page.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Bytes of what a browser says about itself.
+/// The most bytes of a browser's answer about its version.
 const VERSION_BYTES_MAX: u64 = 16 * 1024;
-/// The file in which a browser says where it takes commands, in the folder of its profile.
+/// The file in a profile's folder into which a browser writes the address at which it takes commands.
 const PORT_FILE: &str = "DevToolsActivePort";
 /// The event that ends a session.
 const PAGE_CLOSED: &str = "Target.detachedFromTarget";
 
 type Waiting = Arc<Mutex<HashMap<u64, Call>>>;
 
-/// Why a command was not carried out.
+/// The error of a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LinkError {
     /// There is no connection, or it ended.
     #[error("{0}")]
     Gone(&'static str),
-    /// The browser refuses the command: what it is about does not exist any more.
+    /// The browser refuses the command: its object does not exist any more.
     #[error("the browser refused")]
     Refused {
-        /// Whether what it is about was not there from the start, so that nothing was carried out.
+        /// Whether the object did not exist from the start, so that nothing was carried out.
         before: bool,
     },
     /// No answer in time.
@@ -73,19 +73,19 @@ pub(super) struct Link {
     waiting: Waiting,
     next: AtomicU64,
     task: AbortHandle,
-    /// The session in which the browser itself is commanded, if that is not the connection's own.
+    /// The session for commands to the browser itself, if that is not the connection's own.
     root: Arc<OnceLock<String>>,
     /// Sessions that are open, by their targets.
     pub(super) sessions: Mutex<HashMap<String, String>>,
 }
 
-/// What a browser sends.
+/// A message from a browser.
 #[derive(Deserialize)]
 struct Answer {
     id: Option<u64>,
     result: Option<Value>,
     error: Option<Problem>,
-    /// Of an event.
+    /// The name of an event.
     method: Option<String>,
     params: Option<Ended>,
 }
@@ -110,7 +110,7 @@ struct Version {
 }
 
 impl Link {
-    /// Connects to a browser. Pipes that others use are waited for so long.
+    /// Connects to a browser. If other programs use its pipes, waits for them for at most `within`.
     pub(super) async fn open(address: &BrowserAddress, within: Duration) -> Result<Arc<Self>, LinkError> {
         let late = |_| LinkError::Gone("it does not answer; is it a browser with --remote-debugging-port?");
         let until = Instant::now() + OPENS_WITHIN;
@@ -150,7 +150,7 @@ impl Link {
         }
         let (commands, answers, turn) = pipe::open(folder, within, ANSWER_BYTES_MAX).await.map_err(LinkError::Gone)?;
         let root = Arc::clone(&turn.session);
-        // What the browser answered to another program may still be there.
+        // The pipes may still hold answers to another program.
         let link = Self::over(commands, answers, unused_number(), Arc::clone(&root), turn);
         let attached = link.call(None, "Target.attachToBrowserTarget", json!({}), OPENS_WITHIN).await?;
         let Attached { session_id } = answer(attached)?;
@@ -183,7 +183,7 @@ impl Link {
         Arc::new(Self { commands: queue, waiting, next, task: task.abort_handle(), root, sessions: Mutex::default() })
     }
 
-    /// Has a command carried out, in a session or by the browser itself.
+    /// Sends a command, in a session or to the browser itself, and returns its result.
     pub(super) async fn call(
         &self,
         session: Option<&str>,
@@ -221,22 +221,23 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads an answer. One of another shape is as good as none.
+/// Reads an answer. An answer of another shape is an error.
 pub(super) fn answer<T: DeserializeOwned>(value: Value) -> Result<T, LinkError> {
     serde_json::from_value(value).map_err(|_| LinkError::Gone("it answers as no browser does that this program knows"))
 }
 
-/// A number that other programs have most likely not given a command.
+/// A command number that other programs have most likely not used.
 #[cfg(unix)]
 fn unused_number() -> u64 {
     let mut bytes = [0; 4];
     // Without randomness, only an answer that was left in the pipes may be mistaken.
     let _ = SystemRandom.fill(&mut bytes);
-    // Browsers take 31 bits, and there is more to number.
+    // Browsers accept 31 bits, and later commands have higher numbers.
     u64::from(u32::from_le_bytes(bytes) >> 2)
 }
 
-/// Whether the browser found nothing to carry the command out on. Its other refusals come when that went away meanwhile.
+/// Whether the object of the command did not exist from the start. The browser's other refusals mean that it went away
+/// meanwhile.
 fn was_before(message: &str) -> bool {
     ["Could not find object with given id", "Cannot find context with specified id", "Session with given id not found."]
         .iter()
@@ -266,7 +267,7 @@ async fn carry<Cause>(
                         let call = lock(&waiting).remove(&id);
                         drop(call.map(|call| call.answer.send(answer)));
                     }
-                    // It answers nothing more of what was asked of a page that was closed.
+                    // The commands to a closed page will not be answered any more.
                     None if answer.method.as_deref() == Some(PAGE_CLOSED) => {
                         let ended = answer.params.and_then(|ended| ended.session);
                         lock(&waiting).retain(|_, call| call.session.is_none() || call.session != ended);
@@ -279,7 +280,8 @@ async fn carry<Cause>(
     lock(&waiting).clear();
 }
 
-/// The address that a browser on this machine says. Only the path is taken from it: the browser may know itself by another name.
+/// The address that a browser on this machine reports. Only the path is taken from it: the browser may use another host
+/// name for itself.
 async fn said_by(base: String) -> Result<String, LinkError> {
     let ask = {
         let base = base.clone();

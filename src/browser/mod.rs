@@ -4,14 +4,14 @@
 //! ```text
 //! link     one connection to a browser: commands and their answers
 //! pipe     the same over two named pipes, one program at a time
-//! frames   what stands in the browser's pages and frames: which may be typed into, and where a code goes there
-//! field    a place for a code in one frame: typing, submitting, and what became of it
-//! said     what is sought, what is not found, and what became of a code
-//! page.js  what runs inside the frame, in a world of its own that the page's scripts can't reach
+//! frames   the browser's pages and frames: which may be typed into, and where a code goes there
+//! field    a place for a code in one frame: typing, submitting, and the outcome
+//! outcomes the query for a field, and the outcomes of finding it and of typing a code
+//! page.js  the script that runs inside the frame, in a world of its own that the page's scripts can't reach
 //! ```
 //!
-//! The frame's origin is checked inside the frame, in the task that writes the digits. Never here: which codes there are, an
-//! address that a caller names, or a page's text in an error's words.
+//! The frame's origin is checked inside the frame, in the task that writes the digits. This module does not decide
+//! about codes, takes no address from a caller, and puts no page's text into an error's message.
 
 mod field;
 mod frames;
@@ -35,7 +35,7 @@ use self::{
 };
 use crate::domain::browser_address::BrowserAddress;
 
-/// Whether a registrar sells names under this one, such as `co.uk`: then the hosts below it are of strangers.
+/// Whether a registrar sells names under this one, such as `co.uk`: then the hosts below it belong to strangers.
 pub fn is_public_suffix(host: &str) -> bool {
     psl::domain(host.as_bytes()).is_none()
 }
@@ -46,13 +46,13 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 const LOADS_WITHIN: Duration = Duration::from_secs(3);
 /// How long a browser without a page of the right origin may take to open one.
 const OPENS_WITHIN: Duration = Duration::from_secs(1);
-/// How long a browser may take to answer, of a caller who does not wait.
+/// The least time that a browser has to answer, even if the caller does not wait.
 const ANSWERS_WITHIN_MIN: Duration = Duration::from_secs(1);
-/// The most pages of which an error speaks: a page may have hundreds of frames, and an agent reads every word.
+/// The most pages that an error lists: a page may have hundreds of frames, and an agent reads every word.
 const CANDIDATES_MAX: usize = 16;
-/// Between two looks.
+/// The pause between two looks.
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
-/// What a wait for pipes leaves for a look.
+/// The time that a wait for pipes leaves for a look.
 const LOOK_MIN: Duration = Duration::from_secs(1);
 
 /// The browsers that codes may be typed in.
@@ -62,7 +62,7 @@ pub struct Browsers {
 }
 
 impl Browsers {
-    /// Browsers at these addresses. One that is named twice is one.
+    /// Browsers at these addresses. An address that is given twice counts once.
     pub fn new(addresses: Vec<BrowserAddress>) -> Self {
         let mut all = Vec::with_capacity(addresses.len());
         for address in addresses {
@@ -88,7 +88,8 @@ impl Browsers {
         timeout(within, self.look(sought, &mut why)).await.unwrap_or(Err(why))
     }
 
-    /// Looks until a field is found or nothing is waited for any more. `why` is why the last look found none.
+    /// Looks until a field is found or there is nothing more to wait for. `why` is set to the reason that the last look
+    /// found none.
     async fn look(&self, sought: &FieldQuery<'_>, why: &mut NotFound) -> Result<Field, NotFound> {
         let begun = Instant::now();
         let within = sought.within.max(ANSWERS_WITHIN_MIN);
@@ -123,7 +124,8 @@ impl Browsers {
         }
     }
 
-    /// Connections to the browsers that are there. Pipes that others use are waited for so long.
+    /// Connects to the browsers that can be reached. If other programs use their pipes, waits for them for at most
+    /// `within`.
     async fn links(&self, within: Duration) -> Result<Vec<Arc<Link>>, NotFound> {
         let mut links = Vec::with_capacity(self.addresses.len());
         let mut obstacle = "none is configured".to_owned();
@@ -137,7 +139,7 @@ impl Browsers {
     }
 }
 
-/// The one field that is sought, or why none is. While it is early, a page that is loading has none.
+/// The one field that is sought, or the reason that there is none. While `is_early`, a page that is loading has none.
 fn chosen(seen: Vec<FrameView>, sought: &FieldQuery<'_>, is_early: bool) -> Result<Field, NotFound> {
     // A page stands for the frames in it, unless it asks for a code itself.
     let is_it = |seen: &FrameView| sought.page.is_none_or(|page| seen.candidate.page == *page);

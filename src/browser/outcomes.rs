@@ -1,4 +1,4 @@
-//! What is sought in a browser, what is not found, and what became of a code. Here in every build.
+//! The query for a field in a browser, and the outcomes of finding it and of typing a code. In every build.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::domain::{
     page::{Candidate, PageId},
 };
 
-/// What is looked for.
+/// The query for a field.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldQuery<'a> {
     /// The origins that the code may go to.
@@ -16,14 +16,14 @@ pub struct FieldQuery<'a> {
     pub page: Option<&'a PageId>,
     /// The field, as a selector of CSS.
     pub selector: Option<&'a str>,
-    /// How long to look at most. A browser has a second in any case.
+    /// The longest time to look. A browser has at least a second.
     pub within: Duration,
 }
 
-/// Why there is nothing to type into.
+/// The reason that no field was found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NotFound {
-    /// No browser can be reached, in words that hold no address.
+    /// No browser can be reached. The text holds no address.
     NoBrowser(String),
     /// No page has one of the origins.
     WrongOrigin,
@@ -42,13 +42,13 @@ pub enum NotFound {
 }
 
 impl NotFound {
-    /// Whether another look may find what this one did not: pages load.
+    /// Whether another look may find a field that this one did not, because pages load.
     pub(super) const fn may_pass(&self) -> bool {
         matches!(self, Self::WrongOrigin | Self::Silent | Self::NoSuchPage | Self::NoField(_))
     }
 }
 
-/// What became of a code.
+/// The outcome of typing a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Typed {
     /// It stands in the field.
@@ -59,7 +59,7 @@ pub enum Typed {
     Unknown,
 }
 
-/// Why nothing was typed.
+/// The reason that nothing was typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Untyped {
     /// The page moved on, or its frame has another origin now.

@@ -1,8 +1,8 @@
-//! A browser that takes commands from two named pipes in a folder. No port is open then: only who may write into the folder's
-//! pipes can command it.
+//! A browser that takes commands from two named pipes in a folder. No port is open then: only a program that may write
+//! into the folder's pipes can command it.
 //!
-//! To the browser, all who write into its pipe are one connection. So one program uses them at a time, in a session of its
-//! own, and ends that session when it leaves.
+//! To the browser, all programs that write into its pipe are one connection. So one program at a time uses the pipes,
+//! in a session of its own, and ends that session when it leaves.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -28,9 +28,9 @@ use tokio_util::codec::{AnyDelimiterCodec, FramedRead, FramedWrite};
 const COMMANDS: &str = "to-browser";
 /// The pipe into which it writes, its descriptor 4.
 const ANSWERS: &str = "from-browser";
-/// What ends each message.
+/// The end of each message.
 const END: &[u8] = b"\0";
-/// Between two looks whether the pipes are free.
+/// The pause between two checks whether the pipes are free.
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
 /// Where commands go in, and where answers come out, message by message.
@@ -42,7 +42,7 @@ pub(super) struct Turn {
     commands: File,
     /// The session, once there is one.
     pub(super) session: Arc<OnceLock<String>>,
-    /// The folder, locked. Its lock ends after all that stands above.
+    /// The folder, locked. Its lock is released after the fields above are dropped.
     _lock: File,
 }
 
@@ -50,16 +50,16 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(session) = self.session.get() {
             let leave = json!({"id": 0, "method": "Target.detachFromTarget", "params": {"sessionId": session}});
-            // Less than a pipe takes as a whole. The first byte ends a command that was begun. A browser that reads nothing keeps
-            // a session that nobody uses.
+            // Short enough for the pipe to take as a whole. The first byte ends a command that was begun. A browser
+            // that reads nothing keeps an unused session.
             let _ = self.commands.write_all(format!("\0{leave}\0").as_bytes());
         }
     }
 }
 
-/// Opens a folder in which nobody else can reach the pipes or lock them.
+/// Opens a folder in which no other user can reach the pipes or lock them.
 fn private(folder: &Path) -> Result<File, &'static str> {
-    // A pipe that is named in the place of its folder would be waited for.
+    // Opening a pipe that is given instead of its folder would block.
     let flags = (OFlags::DIRECTORY | OFlags::NONBLOCK).bits().cast_signed();
     let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(folder);
     let opened = opened.map_err(|_| "the folder of its pipes can't be opened")?;
@@ -70,10 +70,10 @@ fn private(folder: &Path) -> Result<File, &'static str> {
     Ok(opened)
 }
 
-/// Opens the pipes once nobody else uses them. An answer has at most so many bytes.
+/// Opens the pipes once no other program uses them. An answer has at most `bytes_max` bytes.
 ///
 /// # Errors
-/// What is in the way.
+/// The obstacle.
 pub(super) async fn open(
     folder: &Path,
     within: Duration,
@@ -110,7 +110,7 @@ pub(super) async fn open(
         session: Arc::default(),
         _lock: lock,
     };
-    // Ends what a program has begun to write that was killed meanwhile.
+    // Ends a command that a killed program had begun to write.
     turn.commands.write_all(END).map_err(|_| "it does not read its pipe")?;
     let codec = || AnyDelimiterCodec::new_with_max_length(END.to_vec(), END.to_vec(), bytes_max);
     Ok((FramedWrite::new(commands, codec()), FramedRead::new(answers, codec()), turn))

@@ -11,11 +11,11 @@ use crate::{
     vault::{Life, Outcome},
 };
 
-/// Why an account can't be removed: secrets that could still be restored must not be lost by accident.
+/// The refusal to remove an account with secrets: those that can still be restored must not be lost by accident.
 const HAS_SECRETS: &str = "the account has secrets, or deleted ones that can still be restored; `secret list` and \
                            `secret list --deleted` with `--account` show them, and `secret rm ID --now` erases one for good";
 
-/// Why an account can't be added beside one whose name looks the same.
+/// The refusal to add an account whose name looks like another one's.
 const LOOKALIKE: &str = "there is an account whose name differs in upper and lower case alone; work in that one, which \
                          `countersign account list` shows, or choose another name";
 
@@ -95,7 +95,7 @@ impl Operation for RemoveAccount {
             if call.service.vault().remove_account(&account, entry).await? == Outcome::Done {
                 return Ok(());
             }
-            // What was added meanwhile may be a key or a seat, which go with the account.
+            // A key or a seat that was added meanwhile is removed with the account.
             let vault = call.service.vault();
             let live = vault.count_secrets(account.id, Life::Live).await?;
             if live + vault.count_secrets(account.id, Life::Deleted).await? > 0 {

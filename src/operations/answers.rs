@@ -49,7 +49,7 @@ pub struct TotpSecret {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schemars(default)]
     pub single_use: bool,
-    /// True if its codes are typed into pages and shown to nobody ; absent otherwise.
+    /// True if its codes are typed into pages and shown to nobody; absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schemars(default)]
     pub fill_only: bool,

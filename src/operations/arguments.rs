@@ -1,5 +1,5 @@
 //! Reads an operation from JSON, by the schema that callers are shown. An error names the field and what it accepts,
-//! never the value: somebody may have put a seed into the wrong field. Even a field's name is repeated only if it can't
+//! never the value: a caller may have put a seed into the wrong field. Even a field's name is repeated only if it can't
 //! be a secret.
 
 use serde::de::DeserializeOwned;
@@ -54,7 +54,8 @@ impl Fields {
         }
     }
 
-    /// Repairs what hosts and models send in addition to, or in place of, a tool's arguments.
+    /// Removes the fields that hosts add to a tool's arguments, and converts texts that models send in place of numbers
+    /// and booleans.
     pub(super) fn put_right(self, arguments: &mut Map<String, Value>) {
         arguments.retain(|name, value| {
             if self.field(name).is_none() {
@@ -70,7 +71,7 @@ impl Fields {
     /// Reads arguments from `place`, the caller's name for them, such as `body`.
     ///
     /// Null and the empty text mean that a field is left out: models that must fill in every field, and forms, have no
-    /// other way to say so.
+    /// other way to express that.
     ///
     /// # Errors
     /// [`Refusal::Invalid`], which names the field and the accepted values.
@@ -110,7 +111,7 @@ impl Fields {
     }
 }
 
-/// What a field accepts, in words.
+/// The text that describes what a field accepts.
 fn accepts(field: &Value) -> &str {
     match (field.get(ACCEPTS).and_then(Value::as_str), field.get("type").and_then(Value::as_str)) {
         (Some(words), _) => words,

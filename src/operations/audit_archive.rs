@@ -1,5 +1,5 @@
-//! Files of pruned audit rows: a line for each row, as an export has it, with the stored bytes that its MAC covers. A line
-//! that is an anchor says where the rows after it begin.
+//! Files of pruned audit rows: a line for each row, as an export has it, with the stored bytes that its MAC covers. A
+//! line that is an anchor gives the place where the rows after it begin.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,13 +16,13 @@ use crate::{
     vault::{Archived, Finding, StoredRow},
 };
 
-/// The longest line: several times what a row has.
+/// The longest line: several times the length of a row.
 const LINE_BYTES_MAX: u64 = 16 * 1024;
 
 /// A file to which pruned rows are appended.
 pub(super) struct ArchiveFile(BufWriter<File>);
 
-/// Where the rows after it begin.
+/// An anchor: the place where the rows after it begin.
 #[derive(Serialize)]
 struct Begin {
     chain: u32,
@@ -37,11 +37,11 @@ struct Row {
     readable: AuditRow,
     /// The time under which it was stored, in microseconds.
     stored_at: i64,
-    /// What was stored, in base64.
+    /// The stored bytes, in base64.
     stored: String,
 }
 
-/// Either, as it is read. The readable fields of a row are for people.
+/// An anchor or a row, as it is read. The readable fields of a row, which are for people, are ignored.
 #[derive(Deserialize)]
 struct Line {
     chain: u32,

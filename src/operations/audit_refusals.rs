@@ -38,7 +38,7 @@ pub(super) struct AuditRefusals {
 struct Minute {
     number: i64,
     counts: HashMap<Source, Count>,
-    /// Rows that strangers got.
+    /// The number of rows for strangers.
     strangers: u32,
 }
 
@@ -128,7 +128,7 @@ impl Service {
         self.refuse_from(refusal, entry, None)
     }
 
-    /// The same for a client at this address without a valid credential.
+    /// As [`Self::refuse`], for a client at this address without a valid credential.
     pub(super) fn refuse_from(
         &self,
         refusal: Refusal,
@@ -152,8 +152,8 @@ impl Service {
         self.note_refusal(code, entry, from).await;
     }
 
-    /// Does the work of a page for people. As at the door, its refusal is counted and in the audit log, as this row of
-    /// a visitor at this address, and a panic becomes an answer.
+    /// Does the work of a page for people. As at the door, a refusal is counted and written to the audit log, with this
+    /// row and for a visitor at this address, and a panic becomes an answer.
     pub(super) fn on_page<'a, T: Send + 'a>(
         &'a self,
         (row, from): (AuditEntry, Option<IpAddr>),
@@ -206,7 +206,7 @@ mod tests {
         AuditEntry { account, seat, ..AuditEntry::by(actor, Action::Call, Timestamp::from_seconds(60)) }
     }
 
-    /// How many of so many refusals get a row.
+    /// The number of rows for `count` refusals.
     fn rows(refusals: &AuditRefusals, entry: &AuditEntry, from: Option<IpAddr>, count: usize) -> usize {
         (0..count).filter(|_| refusals.count(entry, from).0).count()
     }

@@ -85,7 +85,7 @@ impl Service {
     /// A keyed hash of a credential, by which its calls are counted before it is known whether it is right: a caller
     /// who guesses has another hash than the one with the right credential.
     ///
-    /// The tokens of a key are counted together. Such a hash can be had by a guess, so it is for tokens that are right.
+    /// The tokens of a key share one hash. A guessed token could name the same key, so only valid tokens get the hash.
     pub(crate) async fn mark_of(&self, offered: &Offered) -> Option<Mac> {
         match offered {
             Offered::Nothing | Offered::Junk | Offered::Hook(_) => None,
@@ -119,7 +119,7 @@ impl Service {
             Offered::Hook(account) => Ok(Principal::of_hook(account)),
             Offered::Login { account, subject, scopes, expires_at } => {
                 (entry.account, entry.actor) = (Some(account), Actor::Login);
-                // A subject that only resembles a seat's belongs to somebody else.
+                // A subject that only resembles a seat's belongs to another person.
                 let exact = AuthSubject::parse(&subject).ok().filter(|exact| exact.as_str() == subject);
                 let seat = match exact {
                     Some(subject) => self.vault().seat(account, &SeatName::Subject(subject)).await?,
@@ -140,14 +140,14 @@ impl Service {
             .filter(|key| is_valid(key, now)))
     }
 
-    /// A token that is right, and its key.
+    /// A valid token, and its key.
     async fn key_token(&self, plain: &PlainToken, now: Timestamp) -> Result<Option<(ApiKey, AccessToken)>, StoreError> {
         let (id, hash) = self.vault().hash_token(plain);
         let found = self.live_token(id, now).await?;
         Ok(found.filter(|(key, token)| key.id == plain.key() && token.hash.ct_eq(&hash).into()))
     }
 
-    /// A token that has not ended, and its key, which has not either.
+    /// A token that has not expired, and its key, which is valid too.
     async fn live_token(&self, id: TokenId, now: Timestamp) -> Result<Option<(ApiKey, AccessToken)>, StoreError> {
         let Some(token) = self.vault().token(id).await?.filter(|token| now < token.expires_at) else { return Ok(None) };
         let key = self.vault().key(token.key).await?.filter(|kept| is_valid(&kept.key, now));
@@ -155,8 +155,7 @@ impl Service {
         Ok(key.map(|kept| (kept.value.key, token.value)))
     }
 
-    /// The caller that another node has authenticated a moment ago, with its rights as they are now. `None`: they have
-    /// ended.
+    /// The caller that another node has just authenticated, with its present rights. `None`: they have ended.
     pub(super) async fn authenticated_elsewhere(&self, sender: &Sender) -> Result<Option<Principal>, StoreError> {
         let now = self.now();
         let caller = match *sender {
@@ -268,7 +267,7 @@ impl Service {
     }
 }
 
-/// Whether a key lets anybody in.
+/// Whether a key authenticates its holder.
 pub(super) fn is_valid(key: &ApiKey, now: Timestamp) -> bool {
     key.revoked_at.is_none() && key.off_since.is_none() && key.rights.expires_at.is_none_or(|at| now < at)
 }

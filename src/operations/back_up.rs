@@ -1,4 +1,4 @@
-//! This operation writes a backup of the whole vault, for a person.
+//! Writes a backup of the whole vault, for a person.
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ impl Service {
 }
 
 async fn back_up(vault: &Vault, entry: AuditEntry, to: &Path, recipients: Vec<Recipient>) -> Result<BackedUp, Failed> {
-    // The row is committed before the copy, so that the backup itself says when it was made.
+    // The row is committed before the copy, so that the backup itself records when it was made.
     vault.record(vec![entry]).await?;
     vault.back_up(to, recipients).await.map_err(|cause| Refusal::NotBackedUp(cause.to_string()).into())
 }

@@ -89,18 +89,18 @@ pub(super) fn wiped<'de, D: Deserializer<'de>>(source: D) -> Result<Zeroizing<St
     String::deserialize(source).map(Zeroizing::new)
 }
 
-/// The same for an optional field.
+/// As [`wiped`], for an optional field.
 pub(super) fn wiped_option<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Zeroizing<String>>, D::Error> {
     wiped(source).map(Some)
 }
 
-/// What a type accepts, in words.
+/// The text that describes what a type accepts.
 pub(super) fn words<T: JsonSchema>() -> String {
     let schema = T::json_schema(&mut SchemaGenerator::default());
     schema.get(ACCEPTS).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// The error for every mistake: the field's text says what is accepted, and nothing says what was sent.
+/// The error for every mistake. The field's text describes the accepted values, and no error quotes the sent one.
 fn refused<E: serde::de::Error>() -> E {
     E::custom("not accepted")
 }

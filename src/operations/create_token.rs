@@ -153,7 +153,7 @@ impl Operation for CreateToken {
 }
 
 impl CreateToken {
-    /// The scopes of the token: the asked ones, if the key has all of them.
+    /// The scopes of the token: the requested ones, if the key has all of them.
     fn scopes_within(&self, caller: &Principal) -> Result<ScopeSet, Refusal> {
         let Some(asked) = self.scopes else { return Ok(caller.scopes()) };
         if asked.is_empty() {

@@ -1,6 +1,6 @@
-//! Decoys: digits that stand for a code in a browser behind the guard, which puts a real one in their place when they are sent
-//! to an origin of the secret. No step is taken for a decoy; one is taken when it is spent. Only decoys that were handed out
-//! work: a page that sends many digits must not have codes taken that no caller asked for.
+//! Decoys: digits that stand for a code in a browser behind the guard, which puts a real one in their place when they
+//! are sent to an origin of the secret. No step is taken for a decoy; one is taken when it is spent. Only decoys that
+//! were handed out work: a page that sends many digits must not make codes be taken that no caller requested.
 
 use std::time::Duration;
 
@@ -25,10 +25,11 @@ use crate::{
 
 /// The steps after its own in which a decoy still works: an agent reads a page and types more slowly than a person.
 const STEPS_AFTER: u64 = 2;
-/// A decoy is no code of its own step, of this many before it, or of twice as many after it: a site may take those.
+/// A decoy differs from the codes of its own step, of this many steps before it, and of twice as many after it: a site
+/// may accept those.
 const STEPS_AROUND: u64 = 2;
 
-/// A decoy that works.
+/// A valid decoy.
 pub struct Decoy {
     /// The secret for whose code it stands.
     pub secret: SecretId,
@@ -40,11 +41,11 @@ pub struct Decoy {
     pub digits: Code,
 }
 
-/// The origins to which codes may go, each with a secret whose codes they are.
+/// Lists the origins to which codes may go, each with the secret of these codes.
 #[derive(Debug)]
 pub struct GuardedOrigins;
 
-/// The decoys that work at an origin now.
+/// Lists the decoys that are valid at an origin now.
 #[derive(Debug)]
 pub struct ListDecoys {
     /// The origin, no wildcard.
@@ -99,7 +100,7 @@ impl Call<'_> {
         }
     }
 
-    /// The decoy of a secret and a step: always the same one, and none of the codes that a site may take meanwhile.
+    /// The decoy of a secret and a step: always the same one, and none of the codes that a site may accept meanwhile.
     fn decoy_of(&self, in_use: &InUse, step: Step) -> Result<Code, Failed> {
         let (vault, totp) = (self.service.vault(), in_use.terms().totp);
         let seed = vault.open_seed(in_use)?;
@@ -177,7 +178,7 @@ impl Operation for SpendDecoy {
     }
 }
 
-/// The state with one more decoy handed out, and without those that no longer work; `None`: nothing changes.
+/// The state with one more decoy handed out, and without those that have expired; `None`: nothing changes.
 fn with_decoy(state: &UseState, step: Step) -> Option<UseState> {
     let mut new = state.clone();
     new.decoys.retain(|earlier| is_in_time(*earlier, step));

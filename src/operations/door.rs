@@ -18,10 +18,10 @@ use crate::{
     vault::{OpenSealError, StoreError},
 };
 
-/// How old rights may be when the work of a call begins: a transport may hold a message until its turn.
+/// The greatest age of a caller's rights when the work of a call begins: a transport may hold a message until its turn.
 const RIGHTS_FRESH: Duration = Duration::from_secs(1);
 
-/// Who may call an operation.
+/// The callers that may call an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Callers who hold this scope.
@@ -58,7 +58,7 @@ pub enum Effect {
 pub struct Spec {
     /// Its name; the mirrored API's, if it has one.
     pub name: &'static str,
-    /// Who may call it.
+    /// The callers that may call it.
     pub access: Access,
     /// Its action in the audit log.
     pub action: Action,
@@ -86,7 +86,7 @@ impl Spec {
             Access::Scope(scope) if !caller.may(scope) => Err(Refusal::MissingScope(scope)),
             Access::Key if !matches!(caller.actor(), Actor::Key(_)) => Err(Refusal::KeyOnly),
             Access::Person if !caller.is_person() => Err(Refusal::PersonOnly),
-            // It brings something that such a caller could not see.
+            // The operation adds something that such a caller could not see.
             Access::Scope(_) | Access::Codes | Access::Key | Access::Person
                 if caller.is_limited() && matches!(self.effect, Effect::Add | Effect::Ask) =>
             {
@@ -100,9 +100,9 @@ impl Spec {
 /// The seat for which a call is made.
 #[derive(Debug, Clone, Copy)]
 pub enum ForSeat<'a> {
-    /// None: only the caller's own seat is checked, if it has one.
+    /// No seat: only the caller's own seat is checked, if it has one.
     Nobody,
-    /// The named one, or the one to which the caller is bound.
+    /// The named seat, or the one to which the caller is bound.
     Named(Option<&'a str>),
 }
 
@@ -113,7 +113,7 @@ pub trait Operation: Sized + Send + Sync {
     /// The result of a call.
     type Output: Send;
 
-    /// The properties of this very call, if its arguments change them.
+    /// The properties of this particular call, if its caller or arguments change them.
     fn spec_for(&self, _: &Principal) -> Spec {
         Self::SPEC
     }
@@ -134,19 +134,19 @@ pub trait Operation: Sized + Send + Sync {
 
 /// One call, as an operation's body sees it.
 pub struct Call<'a> {
-    /// What operations need.
+    /// The service that the operation uses.
     pub(super) service: &'a Service,
     /// The caller.
     pub(super) caller: &'a Principal,
     /// Notified while the call waits.
     pub(super) patience: &'a dyn Patience,
-    /// The call's audit row. The body adds what it learns; a refusal is written with what is known by then.
+    /// The call's audit row. The body adds fields to it; a refusal is written with the fields that are known by then.
     pub(super) entry: AuditEntry,
     /// The seat for which the call is made.
     pub(super) seat: Option<Seat>,
 }
 
-/// Why a call failed.
+/// The error of a call.
 #[derive(Debug)]
 pub enum Failed {
     /// A refusal that the caller can act on.
@@ -166,7 +166,7 @@ impl Service {
         self.perform_for(caller, operation, &()).await
     }
 
-    /// The same, with notifications to the caller while the call waits.
+    /// As [`Self::perform`], with notifications to the caller while the call waits.
     ///
     /// # Errors
     /// [`Refusal`]; it is in the audit log, unless that can't be written.
@@ -177,7 +177,7 @@ impl Service {
         patience: &dyn Patience,
     ) -> Result<O::Output, Refusal> {
         if O::SPEC.effect != Effect::Read {
-            // A code would be wrong, and an audit row with that time would be out of place.
+            // With a wrong clock, a code would be wrong, and an audit row would be out of place.
             self.check_clock()?;
         }
         let mut entry = AuditEntry::of(caller, operation.spec_for(caller).action, self.now());
@@ -198,7 +198,7 @@ impl Service {
         }
     }
 
-    /// Refuses a call with invalid arguments, in the audit log. If the caller lacks the scope, the refusal says only
+    /// Refuses a call with invalid arguments, in the audit log. If the caller lacks the scope, the refusal reports only
     /// that.
     pub async fn refuse_arguments(&self, caller: &Principal, spec: &Spec, refusal: Refusal) -> Refusal {
         let refusal = spec.check(caller).err().unwrap_or(refusal);

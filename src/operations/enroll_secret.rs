@@ -1,5 +1,5 @@
 //! Asks a person to add a secret, so that its seed passes neither the model nor its host: returns a link, and waits for
-//! what came of it.
+//! the outcome.
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ pub struct EnrollResponse {
     pub totp_secret: Option<answers::TotpSecret>,
 }
 
-/// What came of an enrolment.
+/// The outcome of an enrolment.
 pub enum Enrolled {
     /// The person has not answered yet.
     Pending {
@@ -101,16 +101,16 @@ pub enum Enrolled {
         words: String,
         /// The time until the link stops working.
         left: Duration,
-        /// How the person proves there who they are.
+        /// How the person proves their identity on the page.
         proof: ProofWanted,
     },
     /// The secret is stored.
     Stored(Box<TotpSecret>),
     /// The person declined.
     Declined,
-    /// Too many wrong proofs, or the agent's user, ended it.
+    /// The enrolment was cancelled: after too many wrong proofs, by the agent's user, with its key, or to make room.
     Cancelled,
-    /// Nobody answered in time.
+    /// The person did not answer in time.
     Expired,
 }
 
@@ -190,7 +190,7 @@ impl Operation for EnrollSecret {
 }
 
 impl EnrollSecret {
-    /// Checks what it proposes.
+    /// Checks its proposal.
     ///
     /// # Errors
     /// [`Refusal::Invalid`].
@@ -251,8 +251,9 @@ impl Call<'_> {
         }
     }
 
-    /// Ends what has expired, removes what nobody needs any more, and refuses one too many. In a sidecar, the oldest that
-    /// nobody has opened gives way instead: a host that starts it again and again can't end those of the ones before.
+    /// Ends expired enrolments, removes old ones, and refuses a new one above the limit. In a sidecar, the oldest
+    /// unopened enrolment is cancelled instead: a host that restarts the sidecar repeatedly can't end those of its
+    /// earlier processes.
     async fn make_room(&self, proof: ProofWanted) -> Result<(), Failed> {
         let (service, now) = (self.service, self.entry.at);
         let all = sound(service.vault().enrolments(self.caller.account()).await?);
@@ -286,14 +287,14 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Waits for what came of an enrolment.
+    /// Waits for the outcome of an enrolment.
     async fn outcome_of(&mut self, id: EnrolmentId) -> Result<Enrolled, Failed> {
         let mut place = None::<WaitingPlace>;
         let mut watch = Watch::of(Duration::from_secs(ENROLMENT_WAIT_SECONDS));
         loop {
             let changed = self.service.shared.enrolments.changed.notified();
             tokio::pin!(changed);
-            // From here on no change is missed, whatever is read next.
+            // From here on no change is missed, including one that happens before the next read.
             changed.as_mut().enable();
             let enrolment = self.service.settled(id).await?.filter(|kept| kept.is_of(self.caller));
             let enrolment = enrolment.ok_or(Refusal::NotFound("enrolment"))?;
@@ -313,7 +314,7 @@ fn port_here(url: &str) -> Option<&str> {
     url.strip_prefix("http://127.0.0.1:")?.split('/').next()
 }
 
-/// What a person does who can't open the link, because their browser is on another machine.
+/// Instructions for a person who can't open the link because their browser is on another machine.
 pub fn how_to_reach(url: &str, id: EnrolmentId, proof: ProofWanted) -> String {
     let on_terminal = format!("`countersign secret enroll {id}` on that machine's terminal");
     let Some(port) = port_here(url) else {
@@ -334,9 +335,9 @@ pub fn how_to_reach(url: &str, id: EnrolmentId, proof: ProofWanted) -> String {
 /// Ends an enrolment for the caller that began it, whose user refused to open the link.
 #[derive(Debug, Clone, Copy)]
 pub struct EndEnrolment {
-    /// Which one.
+    /// The enrolment.
     pub id: EnrolmentId,
-    /// Whether the user declined it, or only closed the question.
+    /// Whether the user declined it; otherwise they only closed the question.
     pub declined: bool,
 }
 
@@ -363,7 +364,7 @@ impl Operation for EndEnrolment {
 }
 
 impl super::Service {
-    /// What came of an enrolment, for its caller.
+    /// The outcome of an enrolment, for its caller.
     pub(super) async fn enrolled(&self, enrolment: &Enrolment) -> Result<Enrolled, Failed> {
         let now = self.now();
         Ok(match enrolment.state_at(now) {

@@ -29,29 +29,29 @@ use crate::{
     vault::{Life, NewSecret, Outcome, Versioned},
 };
 
-/// How often it is looked whether the time of typed seeds is over.
+/// How often typed seeds are checked for expiry.
 const FORGOTTEN_EVERY: Duration = Duration::from_secs(10);
 
 /// One of several secrets in a picture.
 pub enum Choice {
     /// It can be added.
     Good {
-        /// What the page calls it.
+        /// The handle by which the page refers to it.
         handle: String,
-        /// What it will be called.
+        /// Its name and parameters once it is stored.
         metadata: SecretMetadata,
     },
-    /// It can't; the text says why.
+    /// It can't be added; the text gives the reason.
     Bad(String),
 }
 
-/// A secret before it is added, for its person to check.
+/// A secret before it is added, for the person to check.
 pub struct Review {
-    /// What the page calls it.
+    /// The handle by which the page refers to it.
     pub handle: String,
-    /// What it will be called, and how its codes are made.
+    /// Its name, and how its codes are made.
     pub metadata: SecretMetadata,
-    /// What was repaired or is doubtful in what was typed.
+    /// The repaired and the doubtful parts of the typed text.
     pub repaired: Vec<Repair>,
     /// The current code, so that the person can finish the service's own set-up.
     pub code: Code,
@@ -65,7 +65,7 @@ pub struct Review {
     pub other_wanted: Option<ShownText>,
 }
 
-/// What came of adding a secret.
+/// The outcome of adding a secret.
 pub enum Added {
     /// It is stored.
     Stored(Box<TotpSecret>),
@@ -76,15 +76,15 @@ pub enum Added {
 }
 
 impl Proven {
-    /// The audit row of a step, and where it comes from.
+    /// The audit row of a step, and the visitor's address.
     fn step(&self, action: Action) -> (AuditEntry, Option<std::net::IpAddr>) {
         (AuditEntry { action, ..self.row.clone() }, self.from)
     }
 }
 
 impl Service {
-    /// Checks what a person typed and keeps it in memory, until it is added or a few minutes have passed. Returns the
-    /// handle by which the page knows it.
+    /// Checks the secret that a person typed and keeps it in memory, until it is added or a few minutes have passed.
+    /// Returns the handle by which the page knows it.
     ///
     /// # Errors
     /// `invalid_argument`, which names the field and never quotes it; `rate_limited`.
@@ -143,7 +143,7 @@ impl Service {
             return Err(Refusal::RateLimited { limit: Limit::Enrolling, after: Duration::from_mins(1) }.into());
         };
         if first {
-            // Forgets them once their time is over, even if nobody comes back to the page.
+            // Removes the seeds once they expire, even if the person does not return to the page.
             let shared = Arc::downgrade(&self.shared);
             tokio::spawn(async move {
                 while shared.upgrade().is_some_and(|shared| shared.enrolments.staged.forget_old()) {
@@ -154,7 +154,7 @@ impl Service {
         Ok(())
     }
 
-    /// Shows what a person typed, with its current code. `None`: it is not in this process's memory any more.
+    /// Returns the typed secret, with its current code. `None`: it is not in this process's memory any more.
     ///
     /// # Errors
     /// `unavailable`, also if the clock is far from the server's: the code would be another one.
@@ -189,8 +189,8 @@ impl Service {
         }))
     }
 
-    /// Gives what a person typed the names that they say. Whether it had others before; `None`: it is not in this
-    /// process's memory any more.
+    /// Gives the typed secret the names that the person chose. Returns whether that changed them; `None`: it is not in
+    /// this process's memory any more.
     ///
     /// # Errors
     /// `invalid_argument`, which names the field and never quotes it.
@@ -233,7 +233,7 @@ impl Service {
         Ok(found.into_iter().map(|kept| kept.value).filter(|secret| name(&secret.metadata) == name(wanted)).collect())
     }
 
-    /// Whether a code is right at this moment for what a person typed. `None`: it is not in memory any more.
+    /// Whether a code is valid at this moment for the typed secret. `None`: the secret is not in memory any more.
     pub fn is_code_of_typed(&self, proven: &Proven, handle: &str, code: &str) -> Option<bool> {
         let digits = Zeroizing::new(code.chars().filter(char::is_ascii_digit).take(8).collect::<String>());
         self.with_typed(proven, handle, |StagedSeed { secret, .. }| {
@@ -250,7 +250,7 @@ impl Service {
         self.shared.enrolments.staged.with(&handle, proven.id, look)
     }
 
-    /// Stores what a person typed, once.
+    /// Stores the typed secret, once.
     ///
     /// # Errors
     /// `unavailable`, `not_found` if the account was removed.
@@ -304,7 +304,7 @@ impl Service {
         Ok(secret.map_or(Added::Ended(kept.state), |secret| Added::Stored(Box::new(secret.value))))
     }
 
-    /// Ends an enrolment because its person does not want it. Returns how it ended, which may have been before.
+    /// Ends an enrolment because the person declines it. Returns how it ended, which may have been earlier.
     ///
     /// # Errors
     /// `unavailable`.
@@ -337,7 +337,7 @@ impl Service {
     }
 }
 
-/// Whether a secret's service is another than the one that the agent named. `GitHub` and `github.com` are one.
+/// Whether a secret's service differs from the one that the agent named. `GitHub` and `github.com` are the same.
 fn is_another(wanted: &ShownText, issuer: Option<&ShownText>) -> bool {
     let names = |query: &ShownText, name: &ShownText| NameQuery::of(query.as_str()).matches(Some(name.as_str()), "");
     issuer.is_some_and(|issuer| !names(wanted, issuer) && !names(issuer, wanted))
@@ -350,7 +350,7 @@ fn copy(secret: &register_secret::Enrolment) -> Result<register_secret::Enrolmen
     Ok(register_secret::Enrolment { metadata: secret.metadata.clone(), seed })
 }
 
-/// How the codes of a secret are made, in words.
+/// Describes how the codes of a secret are made, as text.
 pub fn in_words(totp: &TotpParameters) -> String {
     format!("{}, {} digits, every {} s", totp.algorithm.as_str(), totp.digits.get(), totp.period.seconds())
 }

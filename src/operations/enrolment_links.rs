@@ -1,7 +1,7 @@
 //! The links of enrolments: the page behind them, their tokens, and the words by which people recognise one.
 //!
-//! A token is the enrolment's id and a keyed hash of it. So the store holds nothing that opens a link, and every process
-//! that has the vault's key can make the link again or answer it.
+//! A token is the enrolment's id and a keyed hash of it. So the store holds no data that opens a link, and every
+//! process that has the vault's key can make the link again or answer it.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -31,7 +31,7 @@ use crate::{
 
 /// Bytes of a token that are derived by the vault's key.
 const TOKEN_SECRET_BYTES: usize = 16;
-/// How often it is looked whether another process has ended an enrolment.
+/// How often an enrolment is read, since another process may have ended it.
 const LOOKED_EVERY: Duration = Duration::from_secs(1);
 /// Words of the phrase that a terminal shows: 32 bits, of which five are tried at most.
 const PHRASE_WORDS: usize = 4;
@@ -39,10 +39,10 @@ const PHRASE_WORDS: usize = 4;
 /// A page on which people answer enrolments, served by a transport.
 #[async_trait]
 pub trait EnrolmentPage: Send + Sync {
-    /// How people prove there who they are.
+    /// How people prove their identity on the page.
     fn proof(&self) -> ProofWanted;
 
-    /// Whether something in front of the page signs people in, so that they need no PIN.
+    /// Whether a proxy in front of the page signs people in, so that they need no PIN.
     fn signs_in(&self) -> bool;
 
     /// The account whose people can sign in at an identity provider, if there is one.
@@ -58,7 +58,7 @@ pub trait EnrolmentPage: Send + Sync {
 /// The phrase of an enrolment, for the terminal of the person who runs this vault.
 #[derive(Debug, Clone, Copy)]
 pub struct EnrolmentPhrase {
-    /// Which one.
+    /// The enrolment.
     pub id: EnrolmentId,
 }
 
@@ -80,15 +80,15 @@ impl Operation for EnrolmentPhrase {
     }
 }
 
-/// What enrolments share in one process.
+/// The state that enrolments share in one process.
 pub(super) struct Enrolments {
     page: OnceLock<Arc<dyn EnrolmentPage>>,
     /// Notified whenever this process ends an enrolment.
     pub(super) changed: Notify,
-    /// Held while one begins, so that the number of open ones is bounded exactly within this process.
+    /// Locked while an enrolment begins, so that the number of open ones is bounded exactly within this process.
     pub(super) beginning: Mutex<()>,
     pub(super) staged: StagedSeeds,
-    /// Held while a PIN is hashed.
+    /// Locked while a PIN is hashed.
     pub(super) pins: Arc<Mutex<PinMemory>>,
 }
 
@@ -105,7 +105,7 @@ impl Default for Enrolments {
 }
 
 impl Service {
-    /// Offers a page for enrolments. Call it once, before serving anybody.
+    /// Offers a page for enrolments. Call it once, before serving any caller.
     pub fn offer_enrolments(&self, page: Arc<dyn EnrolmentPage>) {
         let _ = self.shared.enrolments.page.set(page);
     }
@@ -131,18 +131,18 @@ impl Service {
         self.vault().enrolment(id).await
     }
 
-    /// What an MCP client is given to send back when it calls again. It holds nothing that opens the page.
+    /// The state that an MCP client sends back when it calls again. It does not open the page.
     pub fn request_state_of(&self, id: EnrolmentId) -> String {
         self.signed(Derived::RequestState, id)
     }
 
-    /// The enrolment that an MCP client calls for again. `None`: [`Self::request_state_of`] never returned this. Another
-    /// caller's state is of no use, because another caller's enrolment does not exist.
+    /// The enrolment for which an MCP client calls again. `None`: [`Self::request_state_of`] never returned this.
+    /// Another caller's state is of no use, because another caller's enrolment does not exist.
     pub fn id_of_request_state(&self, state: &str) -> Option<EnrolmentId> {
         self.id_of_signed(Derived::RequestState, state)
     }
 
-    /// An enrolment's id with a secret half that only the vault's key makes.
+    /// An enrolment's id with a keyed hash that only a holder of the vault's key can make.
     fn signed(&self, what: Derived, id: EnrolmentId) -> String {
         let secret = self.vault().derived(what, id);
         let secret = secret.iter().take(TOKEN_SECRET_BYTES);
@@ -161,14 +161,14 @@ impl Service {
         words_of(&[one, two])
     }
 
-    /// The phrase that a terminal shows to its person.
+    /// The phrase that a terminal shows to its user.
     pub(super) fn enrolment_phrase(&self, id: EnrolmentId) -> String {
         let derived = self.vault().derived(Derived::Phrase, id);
         words_of(derived.get(..PHRASE_WORDS).unwrap_or_default())
     }
 
-    /// What a form must send back: the page gives it to the person who proved who they are, perhaps by a PIN, and to nobody
-    /// else.
+    /// The ticket that a form must send back: the page gives it only to the person who proved their identity, perhaps
+    /// by a PIN.
     pub(super) fn enrolment_ticket(&self, id: EnrolmentId, pin: Option<&SeatPin>) -> String {
         BASE64URL_NOPAD.encode(&match pin {
             None => self.vault().derived(Derived::Ticket, id),
@@ -184,8 +184,8 @@ impl Service {
         AuditEntry { account: Some(of.account), seat: of.seat, purpose, ..entry }
     }
 
-    /// The enrolment as it is now. One that nobody answered in time, or whose key lets nobody in any more, ends here, once, with an
-    /// audit row.
+    /// The enrolment as it is now. One that was not answered in time, or whose key is no longer valid, ends here, once,
+    /// with an audit row.
     pub(super) async fn settled(&self, id: EnrolmentId) -> Result<Option<Versioned<Enrolment>>, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
@@ -208,14 +208,14 @@ impl Service {
         }
     }
 
-    /// Whether the key that asked was revoked, has expired or is off: from then on, nothing that it began goes on.
+    /// Whether the key that began the enrolment was revoked, has expired or is off: its enrolments end then.
     async fn is_asker_gone(&self, of: &Enrolment) -> Result<bool, Failed> {
         let Some(id) = of.asker.actor.key() else { return Ok(false) };
-        // A key that is not there any more authenticates nobody either.
+        // A removed key authenticates no caller either.
         Ok(self.vault().key(id).await?.is_none_or(|kept| !is_valid(&kept.key, self.now())))
     }
 
-    /// Whether somebody may still answer an enrolment. For the page, which is served only as long as that is so.
+    /// Whether an enrolment may still be answered. For the page, which is served only as long as it may.
     ///
     /// # Errors
     /// `unavailable`.
@@ -224,7 +224,7 @@ impl Service {
         Ok(kept.is_some_and(|kept| kept.is_open(self.now())))
     }
 
-    /// Waits until an enrolment has ended, without an end of its own. If the vault can't be read, keep waiting.
+    /// Waits until an enrolment has ended, without a timeout. If the vault can't be read, it keeps waiting.
     pub async fn enrolment_over(&self, id: EnrolmentId) {
         loop {
             let changed = self.shared.enrolments.changed.notified();

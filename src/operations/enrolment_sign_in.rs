@@ -1,7 +1,7 @@
-//! A person proves who they are by signing in at an identity provider, in the browser that opened the link.
+//! A person proves their identity by signing in at an identity provider, in the browser that opened the link.
 //!
-//! All that a sign-in needs is derived by the vault's key from what the browser keeps, so the store and this process hold
-//! nothing of it, and any process may complete it. What makes it work once is the provider's code.
+//! A sign-in's state is derived by the vault's key from the value that the browser keeps, so neither the store nor this
+//! process holds it, and any process may complete it. It works only once because the provider's code does.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -24,33 +24,33 @@ use crate::{
 pub struct SignIn {
     /// The enrolment whose link is to be opened.
     pub id: EnrolmentId,
-    /// What the browser keeps.
+    /// The value that the browser keeps.
     pub kept: String,
-    /// What the provider sends back.
+    /// The `state` that the provider sends back.
     pub state: String,
-    /// What the provider writes into its token.
+    /// The `nonce` that the provider writes into its token.
     pub nonce: String,
-    /// What redeems the provider's code. Only the provider receives it.
+    /// The verifier that redeems the provider's code. Only the provider receives it.
     pub verifier: Zeroizing<String>,
 }
 
-/// What came of a sign-in.
+/// The outcome of a sign-in.
 pub enum SignedIn {
-    /// It is the person. They may open the link, with a ticket, for so long.
+    /// The person signed in. They may open the link, with a ticket, until it stops working.
     Proven {
         /// The token in the link.
         token: String,
-        /// What the page takes as the proof.
+        /// The ticket that the page accepts as the proof.
         ticket: String,
         /// The time until the link stops working.
         left: Duration,
     },
-    /// It is somebody else. The person may sign in as themselves.
+    /// Another person signed in. The person may sign in as themselves.
     Anothers {
         /// The token in the link.
         token: String,
     },
-    /// The provider has signed nobody in. The person may open the link again.
+    /// The sign-in failed at the provider. The person may open the link again.
     Failed {
         /// The token in the link.
         token: String,
@@ -60,14 +60,14 @@ pub enum SignedIn {
 }
 
 impl SignIn {
-    /// Whether what came back with an answer belongs to this sign-in.
+    /// Whether the `state` of an answer belongs to this sign-in.
     pub fn is_of(&self, state: &str) -> bool {
         self.state.as_bytes().ct_eq(state.as_bytes()).into()
     }
 }
 
 impl Service {
-    /// Begins a sign-in for the person of a link. `None`: there is nobody to sign in.
+    /// Begins a sign-in for the person of a link. `None`: the link is not open, or its person can't sign in.
     ///
     /// # Errors
     /// `unavailable`, `internal`.
@@ -88,7 +88,7 @@ impl Service {
         Ok(Some(self.sign_in_for(kept.id, salt)))
     }
 
-    /// The sign-in of a browser, by what it has kept.
+    /// The sign-in of a browser, by the value that it has kept.
     pub fn kept_sign_in(&self, kept: &str) -> Option<SignIn> {
         let bytes: [u8; 32] = BASE64URL_NOPAD.decode(kept.as_bytes()).ok()?.try_into().ok()?;
         let (id, salt) = bytes.split_first_chunk::<16>()?;
@@ -106,7 +106,7 @@ impl Service {
         }
     }
 
-    /// Completes a sign-in, with the subject whom the provider of an account's people has signed in, or why nobody. Each
+    /// Completes a sign-in, with the subject whom the provider of an account's people has signed in, or the error. Each
     /// outcome is in the audit log.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A person opens the link of an enrolment, and proves who they are. The link alone opens nothing: an attacker who
+//! A person opens the link of an enrolment, and proves their identity. The link alone opens nothing: an attacker who
 //! sends a victim a link would otherwise get the victim's seed into the attacker's own account.
 
 use std::{net::IpAddr, time::Duration};
@@ -23,20 +23,20 @@ use crate::{
     vault::{Outcome, Versioned},
 };
 
-/// What a transport knows of the person who opened a link.
+/// The facts that a transport knows about the person who opened a link.
 #[derive(Clone, Copy)]
 pub struct Visitor<'a> {
     /// The token in the link.
     pub token: &'a str,
     /// Whether the connection's other end is the user who runs this process. `None`: that can't be found out.
     pub same_user: Option<bool>,
-    /// The user whom something in front of the page has signed in.
+    /// The user whom a proxy in front of the page has signed in.
     pub signed_in: Option<&'a str>,
-    /// What the page gave to a person who proved who they are.
+    /// The ticket that the page gave to a person who proved their identity.
     pub ticket: Option<&'a str>,
     /// A PIN or a phrase.
     pub typed: Option<&'a str>,
-    /// Whether a person looks at the answer, as far as can be seen; browsers and bots fetch pages ahead.
+    /// Whether a person probably sees the answer: browsers and bots fetch pages ahead.
     pub looks: bool,
     /// The address that they come from, as far as it is known.
     pub from: Option<IpAddr>,
@@ -48,59 +48,59 @@ impl Visitor<'_> {
     }
 }
 
-/// The ticket of a visitor who proved who they are, or what others get to see.
+/// The ticket of a visitor who proved their identity, or the answer for any other visitor.
 type Proof = Result<String, Visited>;
 
-/// What a visitor gets to see.
+/// The answer to a visitor.
 pub enum Visited {
     /// No link has this token.
     Unknown,
-    /// The enrolment has ended. Which secret it was about is not told.
+    /// The enrolment has ended. The page does not reveal its secret.
     Ended(EnrolmentState),
-    /// The visitor must prove who they are.
+    /// The visitor must prove their identity.
     Ask(ProofRequest),
-    /// The visitor is signed in as somebody else.
+    /// The visitor is signed in as another person.
     Anothers,
-    /// The person of the seat has nothing to prove with.
+    /// The person of the seat has no means of proof.
     NoProof,
     /// The visitor is the person.
     Proven(Box<Proven>),
 }
 
-/// What a visitor is asked for.
+/// The proof that a visitor is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProofRequest {
     /// The enrolment, whose phrase a terminal shows.
     pub id: EnrolmentId,
-    /// Whether for the phrase on the terminal or as the person of a seat.
+    /// Whether it is the phrase on the terminal or a proof by the person of a seat.
     pub proof: ProofWanted,
     /// Whether there is a phrase or a PIN to type.
     pub types: bool,
-    /// Whether they can sign in at the identity provider instead.
+    /// Whether the visitor can sign in at the identity provider instead.
     pub signs_in: bool,
-    /// What was wrong with an answer before.
+    /// The problem with the previous proof.
     pub problem: Option<ProofProblem>,
 }
 
-/// What was wrong with a proof.
+/// The problem with a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProofProblem {
-    /// It was not right; so many tries are left.
+    /// It was wrong; this many tries are left.
     Wrong(u32),
-    /// Too many were wrong lately; the next one may be made after this time.
+    /// Too many were wrong recently; the next try may be made after this time.
     Held(Duration),
 }
 
-/// An enrolment whose person has proved who they are. Only this file makes one.
+/// An enrolment whose person has proved their identity. Only this file makes one.
 pub struct Proven {
     pub(super) id: EnrolmentId,
     pub(super) actor: Actor,
     /// The audit row of a step, but for its action.
     pub(super) row: AuditEntry,
     pub(super) from: Option<IpAddr>,
-    /// What the person is shown.
+    /// The data that the person is shown.
     pub view: EnrolmentView,
-    /// What each form must send back.
+    /// The ticket that each form must send back.
     pub ticket: String,
 }
 
@@ -117,15 +117,15 @@ pub struct EnrolmentView {
     pub words: String,
     /// The account that the secret will belong to.
     pub account: Name,
-    /// What the agent's client says about itself.
+    /// The agent's client, by its own claim.
     pub client: Client,
     /// The name of the agent's key, if it has one.
     pub key: Option<Name>,
-    /// Whether a person at a terminal asked.
+    /// Whether a person at a terminal began it.
     pub is_person: bool,
-    /// The person for whom it is.
+    /// The seat of the person for whom it is.
     pub seat: Option<Seat>,
-    /// What the agent says about the secret.
+    /// The agent's proposal for the secret.
     pub proposal: Proposal,
     /// When the link stops working.
     pub expires_at: Timestamp,
@@ -134,7 +134,7 @@ pub struct EnrolmentView {
 /// Opens an enrolment for the person at the command line, who needs no other proof.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenEnrolment {
-    /// Which one.
+    /// The enrolment.
     pub id: EnrolmentId,
 }
 
@@ -155,7 +155,7 @@ impl Operation for OpenEnrolment {
 }
 
 impl Service {
-    /// Lets somebody in who opened a link, if they prove who they are.
+    /// Admits a visitor who opened a link, if they prove their identity.
     ///
     /// # Errors
     /// `unavailable`, `internal`.
@@ -228,7 +228,7 @@ impl Service {
             return Ok(Err(Visited::Anothers));
         }
         let pin = self.vault().seat_pin(seat.id).await?;
-        // What a PIN has opened is open no longer than that PIN is the seat's.
+        // A ticket by a PIN is valid only as long as the seat has that PIN.
         let of_pin = pin.as_ref().map(|pin| self.enrolment_ticket(kept.id, Some(pin)));
         if let Some(ticket) = [Some(ticket), of_pin].into_iter().flatten().find(|ticket| visitor.has(ticket)) {
             return Ok(Ok(ticket));
@@ -255,7 +255,7 @@ impl Service {
         self.tried(&kept, right.then(|| self.enrolment_ticket(kept.id, Some(&pin))), ask).await
     }
 
-    /// Counts a try before it is looked at: however many are made at once, no more are looked at than allowed.
+    /// Counts a try before it is checked, so that concurrent tries can't exceed the limit.
     async fn take_try(&self, id: EnrolmentId) -> Result<Result<Versioned<Enrolment>, EnrolmentState>, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
@@ -276,7 +276,7 @@ impl Service {
         }
     }
 
-    /// Records the result of a try, which earns a ticket if it was right. The last wrong one ends the enrolment.
+    /// Records the result of a try; a right one returns its ticket. The last wrong one ends the enrolment.
     async fn tried(
         &self,
         kept: &Versioned<Enrolment>,
@@ -313,21 +313,21 @@ impl Service {
         }
     }
 
-    /// Notes in the audit log that somebody opened a link without the proof, or is somebody else. Floods become counters,
-    /// as refusals do.
+    /// Records in the audit log that a visitor opened a link without the proof, or is another person. Beyond a limit
+    /// they are only counted, as refusals are.
     pub(super) async fn note_stranger(&self, kept: &Enrolment, code: ErrorCode, from: Option<IpAddr>) {
         let row = self.enrolment_row(kept, Actor::Unknown, Action::EnrolProve);
         self.record_own(code, row, from).await;
     }
 
-    /// Notes that a form was not from the page that its sender opened.
+    /// Records that a form did not come from the page that its sender opened.
     pub async fn note_forged(&self, proven: &Proven) {
         let row =
             AuditEntry { actor: Actor::Unknown, action: Action::EnrolProve, at: self.now(), ..proven.row.clone() };
         self.record_own(ErrorCode::PermissionDenied, row, proven.from).await;
     }
 
-    /// Notes that the person saw the request for the first time.
+    /// Records that the person saw the request for the first time.
     async fn open(&self, kept: &Versioned<Enrolment>, actor: Actor) -> Result<(), Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
@@ -367,7 +367,7 @@ impl Service {
         Ok(Proven { id: kept.id, actor, row, from, view, ticket })
     }
 
-    /// Wakes those who wait for an enrolment that has ended, and forgets its seed.
+    /// Wakes the calls that wait for an enrolment, which has ended, and removes its typed seeds from memory.
     pub(super) fn end(&self, id: EnrolmentId) {
         self.shared.enrolments.staged.forget(id);
         self.enrolment_ended();

@@ -1,5 +1,5 @@
-//! What the table of operations holds of each: MCP's tools, REST's routes, the `OpenAPI` document, the counters and the
-//! tests are made from it.
+//! The entries of the table of operations: MCP's tools, REST's routes, the `OpenAPI` document, the counters and the
+//! tests are made from them.
 
 use std::sync::LazyLock;
 
@@ -28,7 +28,7 @@ pub trait ApiOperation: Operation + DeserializeOwned + JsonSchema + 'static {
     /// The answer over REST, if the mirrored API has another form.
     type RestAnswer: Serialize + JsonSchema + From<Self::Output> + Send + 'static;
 
-    /// Applies what the transport adds to the arguments.
+    /// Applies the transport's additions to the arguments.
     #[must_use]
     fn over(self, _: &Surface) -> Self {
         self
@@ -47,7 +47,7 @@ pub trait ApiOperation: Operation + DeserializeOwned + JsonSchema + 'static {
 /// The appearance of an operation to callers.
 #[derive(Debug, Clone, Copy)]
 pub struct Api {
-    /// What it does, in a line: a tool's title, a route's summary.
+    /// A summary in one line: a tool's title, a route's summary.
     pub title: &'static str,
     /// The tool's description for models: what it does, changes and returns, and how it fails. `None`: it is not a
     /// tool.
@@ -88,7 +88,7 @@ impl Api {
         rest.split_once('}').map(|(name, _)| name)
     }
 
-    /// Where the other arguments are.
+    /// The part of a request that holds the other arguments: `body` or `query`.
     pub const fn place(&self) -> &'static str {
         match self.method {
             Method::Post => "body",
@@ -107,7 +107,7 @@ pub enum Reveal {
     Never,
 }
 
-/// The transport of a call, and what it adds to the arguments.
+/// The transport of a call, and its additions to the arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Surface {
     /// MCP.
@@ -140,15 +140,15 @@ pub struct Entry {
 /// A part of a whole list that is answered part by part.
 #[derive(Debug, Clone)]
 pub enum Part {
-    /// The first one.
+    /// The first part.
     First,
-    /// What comes after others.
+    /// A later part: the beginning of this rest.
     Next(ListRest),
 }
 
 /// One call of an entry.
 pub struct ApiCall<'a> {
-    /// What operations need.
+    /// The service that carries out the call.
     pub service: &'a Service,
     /// The caller.
     pub caller: &'a Principal,
@@ -243,7 +243,7 @@ impl Entry {
     }
 }
 
-/// Carries out a call, and tells who watches.
+/// Carries out a call, and reports it to the observer.
 async fn perform<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> Result<Answer, Refusal> {
     let Some(observer) = call.service.shared.observer.get() else { return carry_out::<O>(entry, call).await };
     let (service, surface, trace) = (call.service, call.surface.clone(), call.caller.client().trace);

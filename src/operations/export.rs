@@ -26,7 +26,7 @@ pub struct Export {
 /// Exports secrets of an account. An audit row for each is written before any is handed out.
 #[derive(Debug, Clone, Default)]
 pub struct ExportSecrets {
-    /// Which; `None`: all.
+    /// The secrets to export; `None`: all.
     pub only: Option<Vec<SecretId>>,
 }
 
@@ -49,7 +49,7 @@ impl Operation for ExportSecrets {
         for id in ids {
             match call.uri_of(id).await {
                 Ok(None) if named => return Err(super::Refusal::NotFound("secret").into()),
-                // It was deleted since the list was read.
+                // The secret was deleted since the list was read.
                 Ok(None) => {}
                 Ok(Some(uri)) => {
                     export.uris.push(uri);

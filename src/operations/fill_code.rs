@@ -1,7 +1,7 @@
 //! Types a code into the right page of a running browser. No answer holds a digit.
 //!
-//! It finds the page and the field first, and then goes the way of every code (`issue`): its step is reserved, the code is
-//! typed, and the use is committed.
+//! It finds the page and the field first, and then issues the code as every other (`issue`): the step is reserved, the
+//! code is typed, and the use is committed.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// What is said where no browser is configured.
+/// The error text if no browser is configured.
 const NONE: &str = "none is configured; whoever runs this starts it with `--browser http://127.0.0.1:9222`";
 const NO_FIELD: &str =
     "`page` has no field for a code; open the page that asks for it, or name the field by `selector`";
@@ -228,7 +228,7 @@ pub(super) struct Typist {
     submit: bool,
     /// When the caller expects an answer.
     until: Instant,
-    /// What became of the code, and its step.
+    /// The outcome of the typing, and the code's step.
     typed: Option<(Typed, Step)>,
 }
 

@@ -11,7 +11,7 @@ use crate::domain::{
 /// and the one with this e-mail address. No match is no error.
 #[derive(Debug, Clone)]
 pub struct FindSeats {
-    /// What the person typed.
+    /// The text that the person typed.
     pub name: String,
 }
 

@@ -1,4 +1,4 @@
-//! Gives a caller a code: the current one, a fresh one, or one that nobody else gets. `issue` has the way to it.
+//! Gives a caller a code: the current one, a fresh one, or one that no other caller gets. The module `issue` takes it.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ impl GetCode {
         }
     }
 
-    /// Whether it is answered with a decoy: because it asks for one, or because its caller gets no codes.
+    /// Whether the answer is a decoy: because the call requests one, or because its caller gets no codes.
     fn is_for_a_decoy(&self, caller: &Principal) -> bool {
         self.decoy || (caller.may(Scope::CodesDecoy) && !caller.may(Scope::CodesRead))
     }

@@ -1,4 +1,4 @@
-//! The certificate authority of the guard, as the guard writes it, in the vault.
+//! Stores the certificate authority of the guard in the vault, in the guard's own format.
 
 use zeroize::Zeroizing;
 
@@ -9,9 +9,9 @@ use crate::{domain::audit::Action, vault::Outcome};
 #[derive(Debug)]
 pub struct ReadAuthority;
 
-/// Keeps an authority, in the place of an earlier one.
+/// Stores an authority, and replaces an earlier one.
 pub struct KeepAuthority {
-    /// Its private key and all else of it.
+    /// All of its data, including the private key.
     pub authority: Zeroizing<Vec<u8>>,
 }
 

@@ -1,4 +1,4 @@
-//! Imports the seats of a file in one change, without those that are already there.
+//! Imports the seats of a file in one change, without those that already exist.
 
 use std::collections::HashMap;
 
@@ -27,34 +27,34 @@ pub struct ImportSeats {
 pub struct ImportedSeats {
     /// The seats that were added, in the file's order.
     pub seats: Vec<Seat>,
-    /// What became of each entry.
+    /// The outcome of each entry.
     pub sorted: SortedSeats,
 }
 
-/// The entries of a file by what becomes of them.
+/// The entries of a file, by outcome.
 #[derive(Debug, Default)]
 pub struct SortedSeats {
-    /// Those that are to be added.
+    /// The entries to add.
     pub new: Vec<SeatProfile>,
-    /// Those whose seat is there, in the account or earlier in the file.
+    /// The entries whose seat exists, in the account or earlier in the file.
     pub present: Vec<PresentSeat>,
-    /// What is wrong with others, by their places from 0. Then nothing is added.
+    /// The problems of other entries, by their indexes from 0. If there are any, nothing is added.
     pub problems: Vec<(usize, String)>,
 }
 
 /// An entry whose e-mail address a seat has.
 #[derive(Debug)]
 pub struct PresentSeat {
-    /// Its place, from 0.
+    /// Its index, from 0.
     pub index: usize,
     /// Its e-mail address.
     pub email: String,
-    /// Whether another field is not as the seat has it.
+    /// Whether another field differs from the seat's.
     pub differs: bool,
 }
 
 impl SortedSeats {
-    /// Sorts entries by what becomes of them beside the seats of the account.
+    /// Sorts entries by their outcome, given the seats of the account.
     pub fn of(entries: &[SeatChanges], kept: &[Seat]) -> Self {
         let (mut sorted, mut known) = (Self::default(), KnownSeats::default());
         for seat in kept {
@@ -87,16 +87,16 @@ impl SortedSeats {
     }
 }
 
-/// The seats that are known so far, by what is unique in an account.
+/// The seats that are known so far, by the values that are unique in an account.
 #[derive(Default)]
 struct KnownSeats {
-    /// With the entry that brought it, if one did.
+    /// The seat of each e-mail address, with the entry that it comes from, if any.
     by_email: HashMap<String, (SeatProfile, Option<usize>)>,
     /// The e-mail address of each subject's seat.
     by_subject: HashMap<String, String>,
 }
 
-/// Whether an entry's seat is there.
+/// Whether an entry's seat exists.
 enum Place {
     Free,
     There { differs: bool },
@@ -122,7 +122,7 @@ impl KnownSeats {
         }
         match self.by_email.get(&email) {
             None => Place::Free,
-            // Of two lines of one file, nobody knows which is meant.
+            // If two lines of one file differ, it is unknown which is meant.
             Some((known, Some(_))) if !is_same(known, profile) => Place::Taken,
             Some((known, _)) => Place::There { differs: !is_same(known, profile) },
         }
@@ -133,7 +133,7 @@ fn key_of(profile: &SeatProfile) -> String {
     profile.email.as_str().to_lowercase()
 }
 
-/// Whether two profiles say the same. Addresses are compared without case.
+/// Whether two profiles are the same. Addresses are compared without case.
 fn is_same(one: &SeatProfile, other: &SeatProfile) -> bool {
     key_of(one) == key_of(other) && SeatProfile { email: one.email.clone(), ..other.clone() } == *one
 }
@@ -148,7 +148,7 @@ impl Operation for ImportSeats {
             if let Some(imported) = self.try_once(call).await? {
                 return Ok(imported);
             }
-            // Somebody else has changed seats meanwhile.
+            // Another caller has changed seats meanwhile.
             retries.again().await?;
         }
     }
@@ -159,7 +159,7 @@ impl ImportSeats {
     async fn try_once(&self, call: &mut Call<'_>) -> Result<Option<ImportedSeats>, Failed> {
         let (account, now) = (call.caller.account(), call.entry.at.whole_millis());
         let (service, entry) = (call.service, call.entry.clone());
-        // Each import moves the account on, so of two at once the second one decides again.
+        // Each import raises the account's version, so of two at once the second one decides again.
         let kept = service.vault().account(account).await?.ok_or(Refusal::NotFound("account"))?;
         let sorted = SortedSeats::of(&self.entries, &EverySeat.run(call).await?);
         if sorted.new.is_empty() || !sorted.problems.is_empty() {

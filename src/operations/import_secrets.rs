@@ -22,7 +22,7 @@ use crate::{
     vault::{NewSecret, Outcome},
 };
 
-/// Secrets after which others get a turn, and beyond which all seeds of the account are read once.
+/// The number of secrets after which other tasks may run, and above which all seeds of the account are read once.
 const PIECE: usize = 100;
 
 /// Imports checked secrets, all or none. A secret with the same seed and parameters as another, in the vault or earlier
@@ -32,16 +32,16 @@ pub struct ImportSecrets {
     pub entries: Arc<[Enrolment]>,
     /// Whether to store nothing and only return what would be stored.
     pub dry_run: bool,
-    /// How far the import has come, for the caller to show.
+    /// The progress of the import, for the caller to show.
     pub progress: Arc<Progress>,
 }
 
-/// How far an import is.
+/// The progress of an import.
 #[derive(Debug, Default)]
 pub struct Progress(AtomicUsize);
 
 impl Progress {
-    /// The number of secrets that were looked at. Once it is all of them, they are being stored.
+    /// The number of secrets that were examined. Once it is that of all entries, they are being stored.
     pub fn done(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -56,17 +56,17 @@ pub struct Imported {
     pub present: Vec<PresentSecret>,
 }
 
-/// An entry whose secret is there: in the account, or earlier in the files.
+/// An entry whose secret exists: in the account, or earlier in the files.
 #[derive(Debug)]
 pub struct PresentSecret {
-    /// Its place, from 0.
+    /// Its index, from 0.
     pub index: usize,
-    /// What the secret is called there.
+    /// The metadata of the existing secret.
     pub there: SecretMetadata,
 }
 
 impl Imported {
-    /// What an import into a vault that does not exist yet would store. None of it has an id or a time.
+    /// The result of an import into a vault that does not exist yet. Its secrets have no real ids or times.
     pub fn into_nothing(entries: &[Enrolment]) -> Self {
         let (mut imported, mut seen) = (Self::default(), HashMap::new());
         for (index, Enrolment { metadata, seed }) in entries.iter().enumerate() {
@@ -106,8 +106,8 @@ impl ImportSecrets {
         let (service, account) = (call.service, call.caller.account());
         let (vault, now) = (service.vault(), call.entry.at.whole_millis());
         let (mut imported, mut seen) = (Imported::default(), HashMap::new());
-        // Two imports at once would each find that the other's secrets are not there yet. Each moves the account on, so the
-        // second one decides again.
+        // Two imports at once would each not find the other's secrets. Each raises the account's version, so the second
+        // one decides again.
         let kept = vault.account(account).await?.ok_or(Refusal::NotFound("account"))?;
         let mut draft = vault.silent_draft().replace(&kept, &kept.value);
         let seeds = if self.entries.len() > PIECE { Some(vault.seeds(account).await?) } else { None };

@@ -1,10 +1,10 @@
-//! A call's way to a code, for the operations that give one: it reads the secret's stored state, decides which step it gets
-//! (`domain::code_use`), and commits the decision with its audit row; only then does the code leave. If its step has not
-//! begun, the call waits, holding no lock, connection or thread, and decides again when the step begins.
+//! Issues codes, for the operations that give one: a call reads the secret's stored state, decides which step it gets
+//! (`domain::code_use`), and commits the decision with its audit row; only then is the code handed out. If its step has
+//! not begun, the call waits, holding no lock, connection or thread, and decides again when the step begins.
 //!
-//! A code that is typed into a page is different in one thing: its step is reserved first, then the code is typed, and then
-//! the use is committed. So a step whose code was not typed is given back, and a process that ends in between loses the step and
-//! never gives it twice.
+//! A code that is typed into a page differs in one way: its step is reserved first, then the code is typed, and then
+//! the use is committed. So a step whose code was not typed is given back, and a process that ends in between loses the
+//! step and never gives it twice.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ const TIMER_SLACK: Duration = Duration::from_secs(1);
 /// Seconds of `min_validity` that may pass during the commit before the call decides again.
 const LOST_SECONDS: u32 = 1;
 
-/// Why no code is given after a restore or an accepted loss.
+/// The reason that no code is given after a restore or an accepted loss.
 const CLOSED: &str =
     "codes come again a while after a restore or an accepted loss, as it is not known which were given out before";
 
@@ -47,7 +47,7 @@ pub struct IssuedCode {
     pub step: Step,
 }
 
-/// Where a code goes.
+/// The destination of a code.
 enum To<'t> {
     Caller,
     /// Into a page.
@@ -56,11 +56,11 @@ enum To<'t> {
     Origin,
 }
 
-/// What a call wants, updated while it goes on.
+/// The request of a call, and its state, updated while the call goes on.
 struct Request<'t> {
     secret: SecretId,
     wish: CodeWish,
-    /// Whether the caller itself said how long to wait.
+    /// Whether the caller itself set the longest wait.
     patient: bool,
     holders: Vec<Holder>,
     /// The hourly limit of each holder.
@@ -120,10 +120,10 @@ impl Call<'_> {
             Request { secret, wish, patient, holders, limits, stage, hidden, typist, held: None, counted: false };
         let mut again = 0;
         loop {
-            // Boxed: a call that waits, as thousands may, keeps only what the wait needs.
+            // Boxed, so that a waiting call, of which there may be thousands, keeps only the state that the wait needs.
             match Box::pin(self.decide_and_commit(&mut request)).await? {
                 Next::Done(code) => return Ok(code),
-                // The machine is slower than the codes of this secret are short.
+                // This machine takes longer for a commit than a code of this secret is valid.
                 Next::Again if again == AGAIN_MAX => return Err(Refusal::Contended.into()),
                 Next::Again => again += 1,
                 // A step that is reserved for a page may have begun already.
@@ -159,7 +159,7 @@ impl Call<'_> {
         }
     }
 
-    /// Decides on what was read and commits. `None`: another caller was faster.
+    /// Decides on the state that was read, and commits. `None`: another caller was faster.
     async fn try_once(
         &self,
         request: &mut Request<'_>,
@@ -194,7 +194,7 @@ impl Call<'_> {
                 Ok(Some(Next::Wait(from)))
             }
             CodeAnswer::Missed if let Some(step) = request.typed_step() => {
-                // It was typed in its last moment: what is left to do is the row.
+                // The code was typed at the very end of its step: only the row is left to write.
                 self.give(request, in_use, (step, None), entry).await
             }
             CodeAnswer::Missed => {
@@ -326,9 +326,9 @@ impl Request<'_> {
     }
 }
 
-/// A random delay that is added to a refused caller's `retry_after`: callers of a fleet that are all told the same
-/// second would come back together. Within the step's first third there is time left to use the code. `id` is random,
-/// and nil for a call that shares its code with others.
+/// A random delay that is added to a refused caller's `retry_after`: callers of a fleet that all got the same second
+/// would retry together. Within the step's first third there is time left to use the code. `id` is random, and nil for
+/// a call that shares its code with others.
 fn spread(id: Uuid, period: u32) -> Duration {
     let (_, random) = id.as_u64_pair();
     Duration::from_secs(random % u64::from(period.div_ceil(3)))

@@ -19,9 +19,9 @@ use crate::{
 /// Creates a key.
 #[derive(Debug, Clone)]
 pub struct CreateKey {
-    /// What people call it.
+    /// Its name, for people.
     pub name: String,
-    /// What it may do.
+    /// The scopes that it grants.
     pub scopes: ScopeSet,
     /// The seat it is bound to, by id, `auth_subject` or e-mail address.
     pub seat: Option<String>,
@@ -46,7 +46,7 @@ pub struct MintedKey {
 pub struct Keys {
     /// The sound ones, oldest first, including revoked ones.
     pub sound: Vec<ApiKey>,
-    /// The ones that were changed without the vault's key; they authenticate nobody. `None`: not even the id can be
+    /// The ones that were changed without the vault's key; they authenticate no caller. `None`: not even the id can be
     /// read.
     pub damaged: Vec<Option<KeyId>>,
 }
@@ -149,7 +149,7 @@ fn id_of(key: &RecordKey) -> Option<KeyId> {
     std::str::from_utf8(&key.id).ok()?.parse().ok()
 }
 
-/// Lets a key in again that is off since an older copy of the vault was accepted.
+/// Enables a key that is off since an older copy of the vault was accepted.
 #[derive(Debug, Clone, Copy)]
 pub struct EnableKey {
     /// The key.
@@ -209,7 +209,7 @@ impl Operation for RevokeKey {
                 }
                 Ok(_) => return Err(Refusal::NotFound("key").into()),
                 Err(crate::vault::StoreError::Damaged { .. }) => {
-                    // It authenticates nobody, so remove it, whatever account it claims.
+                    // A damaged key authenticates no caller, so it is removed, whatever account it names.
                     vault.draft(call.entry.clone()).remove_damaged(&KeptKey::key_of(self.id))
                 }
                 Err(cause) => return Err(cause.into()),
@@ -222,7 +222,7 @@ impl Operation for RevokeKey {
     }
 }
 
-/// Removes every damaged key of the caller's account: they authenticate nobody, but the id by which a person would
+/// Removes every damaged key of the caller's account: they authenticate no caller, but the id by which a person would
 /// revoke one may itself be damaged. Returns how many.
 #[derive(Debug, Clone, Copy)]
 pub struct RemoveDamagedKeys;

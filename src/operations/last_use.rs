@@ -21,7 +21,7 @@ pub(super) struct LastUses(Mutex<HashMap<KeyId, Tried>>);
 #[derive(Clone, Copy)]
 struct Tried {
     minute: i64,
-    /// The commit has not finished.
+    /// Whether the commit has not finished.
     pending: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Letters: messages of HTTP+SSE clients that came to another node than the one with the stream. That node looks for them.
+//! Letters: messages of HTTP+SSE clients that reached another node than the one with the stream. The node with the
+//! stream fetches them.
 //!
 //! A letter holds no credential. It names its sender, whose rights the other node reads anew.
 
@@ -27,7 +28,7 @@ const LETTERS_MAX: u64 = 1024;
 /// The most letters that are read at once.
 const AT_ONCE: u32 = 64;
 
-/// A sender, as a letter names them.
+/// The sender that a letter names.
 pub(super) enum Sender {
     /// The holder of a key.
     Key(KeyId),
@@ -92,7 +93,7 @@ impl Head {
 }
 
 impl Service {
-    /// What letters call a session.
+    /// The tag by which letters name a session.
     pub fn session_tag(&self, id: &str) -> SessionTag {
         self.vault().session_tag(id)
     }
@@ -148,7 +149,7 @@ impl Service {
         self.vault().letters_to(node, AT_ONCE).await.map_err(|cause| self.refusal_of(cause.into()))
     }
 
-    /// Removes letters, before they are delivered: so none is delivered twice. `false`: nothing was removed.
+    /// Removes letters, before they are delivered: so that none is delivered twice. `false`: nothing was removed.
     ///
     /// # Errors
     /// `unavailable`.

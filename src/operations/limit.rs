@@ -1,4 +1,4 @@
-//! The limits that can refuse a caller, each with its words and its name in the counters.
+//! The limits by which a caller can be refused, each with its text and its name in the counters.
 
 /// A limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,7 +15,7 @@ pub enum Limit {
     CodesPerHour,
     /// Wrong codes for a secret.
     WrongCodes,
-    /// Codes that nobody else gets.
+    /// Codes that no other caller gets.
     SingleUse,
     /// Callers that wait for a code.
     Waiting,
@@ -67,7 +67,7 @@ impl Limit {
         Self::Body,
     ];
 
-    /// Its name in the counters. It never changes: people's alerts hold it.
+    /// Its name in the counters. It never changes: operators' alerts refer to it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Calls => "calls",
@@ -92,7 +92,7 @@ impl Limit {
         }
     }
 
-    /// What a caller reads who is above it.
+    /// The text for a caller that is above the limit.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Calls | Self::Messages => "too many calls with this key",

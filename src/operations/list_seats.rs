@@ -50,7 +50,7 @@ pub struct SeatPage {
     pub seats: Vec<Seat>,
     /// The account.
     pub account: Account,
-    /// The call for what comes after these, if this is a part of the whole list.
+    /// The call for the rest of the list, if this is a part of the whole list.
     rest: Option<ListSeats>,
 }
 

@@ -52,7 +52,7 @@ pub struct SecretPage {
     pub total: u64,
     /// The number of secrets that exist for the caller, matching or not.
     pub stored: u64,
-    /// The call for what comes after these, if this is a part of the whole list. Then `total` and `stored` are zero.
+    /// The call for the rest of the list, if this is a part of the whole list. Then `total` and `stored` are zero.
     rest: Option<ListSecrets>,
 }
 
@@ -101,7 +101,8 @@ impl From<SecretPage> for SecretPageResponse {
     }
 }
 
-/// Makes the answer's form of each secret only while that is written: a list over REST may hold every secret of an account.
+/// Converts each secret to the answer's form only while it is written: a list over REST may hold every secret of an
+/// account.
 fn each_shown<S: Serializer>(secrets: &[TotpSecret], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(secrets.iter().map(answers::TotpSecret::from))
 }
@@ -164,13 +165,13 @@ impl Operation for ListSecrets {
 }
 
 impl Call<'_> {
-    /// A part of the whole list. The door, and the wait for a turn, have looked at the caller's rights again.
+    /// A part of the whole list. The door and the wait for a turn have checked the caller's rights again.
     async fn part(&self, asked: ListSecrets) -> Result<SecretPage, Failed> {
         let ListSecrets { query, limit, mut offset, part } = asked;
         let words = query.as_ref().map(|query| NameQuery::of(query.as_str())).filter(|words| !words.is_empty());
         let parts = match part {
             Some(Part::Next(parts)) => parts,
-            // With a query, `offset` counts what matches.
+            // With a query, `offset` counts matches.
             _ => ListRest::of_secrets(
                 self.caller.account(),
                 if words.is_none() { std::mem::take(&mut offset) } else { 0 },
@@ -207,7 +208,7 @@ impl Call<'_> {
         Ok(SecretPage { secrets, total, stored, rest: None })
     }
 
-    /// For a caller that is limited to given secrets, of which there are few.
+    /// Lists the secrets of a caller that is limited to given ones, which are few.
     async fn granted(&self, granted: &[SecretId], query: Option<&str>, page: Page) -> Result<SecretPage, Failed> {
         let found = self.service.vault().secrets_by_id(self.caller.account(), granted).await?;
         let mut secrets: Vec<_> = sound(found).into_iter().map(|kept| kept.value).collect();
@@ -273,7 +274,7 @@ impl Operation for ListDeleted {
 /// The secrets that match words of issuer and label: those with words that begin like them, or else contain them.
 #[derive(Debug, Clone)]
 pub struct FindSecrets {
-    /// What the person typed.
+    /// The text that the person typed.
     pub query: String,
     /// Whether to search live or deleted secrets.
     pub life: Life,

@@ -1,5 +1,5 @@
-//! Reads that cost as much as an account is large: how many of them run at once for each caller, and how many wait, so that
-//! one caller's don't keep the processor from the codes of all others.
+//! Limits the reads whose cost grows with the account: how many of them run at once for each caller, and how many wait,
+//! so that one caller's reads don't keep the processor from the codes of all others.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use crate::domain::{
 
 const WAIT_MAX: Duration = Duration::from_secs(LONG_READ_WAIT_SECONDS_MAX);
 
-/// By the end of that time, whatever waits now runs or has been refused.
+/// By the end of that time, every read that waits now runs or has been refused.
 const TOO_MANY: Refusal = Refusal::RateLimited { limit: Limit::LongReads, after: WAIT_MAX };
 
 /// The long reads of this process.
@@ -28,10 +28,11 @@ const TOO_MANY: Refusal = Refusal::RateLimited { limit: Limit::LongReads, after:
 pub(super) struct LongReads(Mutex<HashMap<Whose, Arc<Semaphore>>>);
 
 impl LongReads {
-    /// The turns of a caller; `None` if more of its reads wait than `waiting_max`. Each read that runs or waits has a share in them.
+    /// The turns of a caller; `None` if more of its reads wait than `waiting_max`. Each read that runs or waits holds a
+    /// reference to them.
     fn turns_of(&self, caller: &Principal, waiting_max: usize) -> Option<Arc<Semaphore>> {
         let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those of callers that read and wait no more.
+        // Removes the turns of callers without a read that runs or waits.
         callers.retain(|_, turns| Arc::strong_count(turns) > 1);
         let turns = callers.entry(whose(caller)).or_insert_with(|| Arc::new(Semaphore::new(LONG_READS_AT_ONCE)));
         let others = Arc::strong_count(turns) - 1;
@@ -40,8 +41,8 @@ impl LongReads {
 }
 
 impl Call<'_> {
-    /// Waits for a turn to read much, which ends on drop. A list that has begun has no limit: its caller has a part of it already,
-    /// and its connection is one of few.
+    /// Waits for a turn for a long read; dropping the permit ends it. A list that has begun has no limit: its caller
+    /// has a part of it already, and its connection is one of few.
     pub(super) async fn turn(&self, has_begun: bool) -> Result<OwnedSemaphorePermit, Failed> {
         let (waiting_max, within) =
             if has_begun { (usize::MAX, None) } else { (LONG_READS_WAITING_MAX, Some(WAIT_MAX)) };

@@ -1,4 +1,4 @@
-//! What a person does with a registered secret: restore, erase or change it, and reset its steps.
+//! The operations of a person on a registered secret: restore, erase or change it, and reset its steps.
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ pub struct SecretChanges {
     pub issuer: Option<String>,
     /// Whether every call for it is single-use.
     pub single_use: Option<bool>,
-    /// Whether its codes are typed into pages alone.
+    /// Whether its codes are only typed into pages.
     pub fill_only: Option<bool>,
-    /// The origins that its codes may be typed into, in the place of those it has; empty: none.
+    /// The new origins that its codes may be typed into, which replace the present ones; empty: none.
     pub origins: Option<Vec<String>>,
 }
 
@@ -197,7 +197,7 @@ impl Operation for ResetSteps {
 
 impl Service {
     /// Erases secrets that were deleted more than seven days ago, in every account. If the clock was recently wrong, it
-    /// erases nothing and says so.
+    /// erases nothing and reports that.
     ///
     /// # Errors
     /// `unavailable`.

@@ -5,7 +5,7 @@
 //! every refusal, so a body just returns errors with `?`. To change something, a body reads it, decides, and commits;
 //! if another caller was faster, it reads and decides again.
 //!
-//! Never here: SQL, a protocol, a status code, a flag, or a seed that outlives the call.
+//! Operations contain no SQL, protocol, status code or flag, and no seed outlives the call.
 
 mod accounts;
 pub mod answers;
@@ -144,7 +144,8 @@ use crate::{
     vault::{Listed, Vault},
 };
 
-/// Every operation of the API, in the order of lists: what agents do most comes first, and what can't be undone last.
+/// Every operation of the API, in the order of lists: of the tools, those that agents use most come first, and the one
+/// that can't be undone last.
 pub static TABLE: [Entry; 14] = [
     Entry::of::<ListSecrets>(),
     Entry::of::<GetCode>(),
@@ -180,9 +181,9 @@ struct Shared {
     last_uses: LastUses,
     counters: Counters,
     enrolments: Enrolments,
-    /// Who watches calls.
+    /// Observes calls, for monitoring.
     observer: OnceLock<Arc<dyn Observer>>,
-    /// The browsers that codes may be typed in, if any are configured.
+    /// The browsers in which codes may be typed, if any are configured.
     browsers: OnceLock<Browsers>,
     /// The rate of uses of each secret, if it is limited.
     secret_pace: OnceLock<Pace>,
@@ -212,27 +213,27 @@ impl Service {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Fills a buffer with random bytes, for what a person's command encrypts.
+    /// Fills a buffer with random bytes, for data that a person's command encrypts.
     ///
     /// # Errors
-    /// When the operating system gives none.
+    /// The operating system provides none.
     pub fn fill(&self, bytes: &mut [u8]) -> std::io::Result<()> {
         self.shared.random.fill(bytes).map_err(std::io::Error::other)
     }
 
-    /// Limits how often codes of each secret may be requested or checked. Call it once, before serving anybody.
+    /// Limits how often codes of each secret may be requested or checked. Call it once, before serving any caller.
     pub fn limit_uses(&self, rate: Rate) {
         let _ = self.shared.secret_pace.set(Pace::new(Counted::Uses, rate));
     }
 
-    /// Names the browsers that codes may be typed in. Call it once, before serving anybody.
+    /// Sets the browsers in which codes may be typed. Call it once, before serving any caller.
     pub fn use_browsers(&self, addresses: Vec<BrowserAddress>) {
         if !addresses.is_empty() {
             let _ = self.shared.browsers.set(Browsers::new(addresses));
         }
     }
 
-    /// Whether there is a tool here that works for a caller: what types codes needs a browser.
+    /// Whether this service offers an operation to a caller as a tool: a tool that types codes needs a browser.
     pub fn offers(&self, entry: &Entry, caller: &Principal) -> bool {
         let has_means = entry.spec.effect != Effect::Fill || self.shared.browsers.get().is_some();
         has_means && entry.api.words.is_some() && entry.spec.works_for(caller)

@@ -1,17 +1,17 @@
-//! Who watches calls from outside, for monitoring: told of each when it has ended.
+//! Observers of calls, for monitoring: each call is reported to them when it has ended.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{Entry, ErrorCode, Service, Surface};
 use crate::domain::{time::Timestamp, trace::TraceParent};
 
-/// A watcher of calls. It must be quick: it runs before the caller has its answer.
+/// An observer of calls. It must be quick: it runs before the caller has its answer.
 pub trait Observer: Send + Sync {
-    /// A call has ended.
+    /// Reports a call that has ended.
     fn called(&self, call: &Called<'_>);
 }
 
-/// A call that has ended. Nothing in it is secret, nor of a caller's choice.
+/// A call that has ended. It holds no secret; the caller chooses `trace` and the `Idempotency-Key` in `surface`.
 pub struct Called<'a> {
     /// The operation.
     pub entry: &'static Entry,
@@ -28,7 +28,7 @@ pub struct Called<'a> {
 }
 
 impl Service {
-    /// Has calls watched. Call it once, before serving anybody.
+    /// Sets the observer of calls. Call it once, before serving any caller.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
         let _ = self.shared.observer.set(observer);
     }

@@ -6,7 +6,7 @@ use crate::{
     domain::origin::{ORIGINS_MAX, Origin, OriginError},
 };
 
-/// Reads origins. Each stands there once, in the order in which they were given.
+/// Reads origins. The result has each of them once, in the given order.
 ///
 /// # Errors
 /// `invalid_argument`, which names the field.
@@ -31,7 +31,7 @@ pub(super) fn origins(texts: &[String]) -> Result<Vec<Origin>, Refusal> {
     Ok(origins)
 }
 
-/// Whether anybody may register a name that it covers.
+/// Whether anyone may register a name that the origin covers.
 pub(super) fn is_of_strangers(origin: &Origin) -> bool {
     origin.below().is_some_and(is_public_suffix)
 }

@@ -1,8 +1,8 @@
 //! Rate limits. On a server, the store counts over all nodes. On one machine, each process counts for itself: a bucket for
 //! each key that fills evenly (GCRA), in bounded memory.
 //!
-//! Our own rather than a crate's, since the keys come from the network: an unbounded map could be made to exhaust
-//! memory.
+//! Written here rather than taken from a crate, since the keys come from the network: an unbounded map could be made to
+//! exhaust memory.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use crate::{domain::rate::Rate, vault::Paced};
 /// The most keys with a bucket of their own in memory; others share one bucket. An entry takes about 50 bytes.
 const KEYS_MAX: usize = 65_536;
 
-/// What is limited.
+/// The kind of event that is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counted {
     /// Calls of a caller.
@@ -32,7 +32,7 @@ pub(crate) enum Counted {
 }
 
 impl Counted {
-    /// What distinguishes its buckets from others'. All nodes must agree on it.
+    /// The text that distinguishes its buckets from others'. All nodes must agree on it.
     const fn purpose(self) -> &'static str {
         match self {
             Self::Calls => "pace/calls",
@@ -72,7 +72,7 @@ struct Buckets {
 }
 
 impl Service {
-    /// Counts something of whom the key names.
+    /// Counts an event of the caller, address or secret that the key identifies.
     ///
     /// # Errors
     /// `rate_limited` if the limit is reached; nothing is counted then. `unavailable` if it can't be counted.
@@ -83,8 +83,8 @@ impl Service {
         }
     }
 
-    /// The same if the store counts; `None` if this process counts for itself. Then memory is only used for keys that are known
-    /// to be right.
+    /// As [`Self::count`], if the store counts; `None` if this process counts for itself. Then memory is only used for
+    /// keys that are known to be valid.
     pub(crate) async fn count_over_nodes(&self, pace: &Pace, key: &[u8]) -> Option<Result<(), Refusal>> {
         match self.vault().pace(self.bucket(pace, key), pace.rate).await {
             Ok(Paced::Alone) => None,
@@ -94,7 +94,7 @@ impl Service {
         }
     }
 
-    /// The same in this process.
+    /// As [`Self::count`], in this process.
     pub(crate) fn count_here(&self, pace: &Pace, key: &[u8]) -> Result<(), Refusal> {
         pace.take(self.bucket(pace, key), Instant::now()).map_err(|after| pace.refusal(after))
     }
@@ -117,7 +117,7 @@ impl Pace {
     /// Counts one call of a bucket in memory.
     ///
     /// # Errors
-    /// How long to wait, if the limit is reached; nothing is counted then.
+    /// The time to wait, if the limit is reached; nothing is counted then.
     fn take(&self, key: Bucket, now: Instant) -> Result<(), Duration> {
         let interval = self.rate.interval();
         // How far a key may be ahead of an even pace: a whole span's calls but one at once.

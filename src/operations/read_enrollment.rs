@@ -1,4 +1,4 @@
-//! Reads what came of an enrolment, at once.
+//! Reads the state of an enrolment, without waiting.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Why a call was refused: one list for every transport, by what the caller can do about it.
+//! The refusals of calls: one list for every transport, distinguished by the caller's remedy.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub enum Refusal {
     Invalid {
         /// The field at fault.
         field: &'static str,
-        /// What is wrong and what is accepted.
+        /// The problem, and the accepted values.
         problem: String,
     },
     /// No key or a wrong one; the text does not say which half was wrong.
@@ -74,7 +74,7 @@ pub enum Refusal {
         listed(.0)
     )]
     WrongOrigin(Vec<Origin>),
-    /// The page that a code was to be typed into went on before.
+    /// The page moved on before a code was typed into it.
     #[error(
         "the page went on, or to another origin, before the code was typed; nothing was typed. Look at it, then call again"
     )]
@@ -88,7 +88,7 @@ pub enum Refusal {
     /// It is not clear which page or field a code is for.
     #[error("{problem}")]
     WhichPage {
-        /// What is not clear, and what to say.
+        /// The ambiguity, and the argument that resolves it.
         problem: &'static str,
         /// The pages that may be meant.
         candidates: Vec<Candidate>,
@@ -108,7 +108,7 @@ pub enum Refusal {
          used. Look at the page, then call again"
     )]
     PageLost,
-    /// The person who is to add a secret has nothing to prove with who they are.
+    /// The person who is to add a secret has no means to prove their identity.
     #[error(
         "this person can't prove who they are yet; the person who runs this server sets a PIN for them with \
          `countersign seat update SEAT --pin`, or has an identity provider or a proxy sign people in (`countersign serve \
@@ -130,7 +130,7 @@ pub enum Refusal {
     /// No unused code in time.
     #[error("{reason}; a code is free in {} s", seconds_up(*after))]
     Busy {
-        /// Why.
+        /// The reason.
         reason: &'static str,
         /// The time until a code is free.
         after: Duration,
@@ -141,7 +141,7 @@ pub enum Refusal {
     /// Too big.
     #[error("{what} is larger than {limit}")]
     TooLarge {
-        /// What.
+        /// The thing that is too large.
         what: &'static str,
         /// The limit, with its unit.
         limit: &'static str,
@@ -197,15 +197,15 @@ pub enum Refusal {
         if *ahead { "ahead of" } else { "behind" }
     )]
     ClockApart {
-        /// By how much.
+        /// The difference, in seconds.
         seconds: u64,
-        /// Whether the machine's is ahead.
+        /// Whether the machine's clock is ahead of the server's.
         ahead: bool,
     },
     /// The process is ending.
     #[error("the server is stopping; nothing was changed. Try again in a moment")]
     Stopping,
-    /// A record of the vault is damaged: which, and what is wrong with it.
+    /// A record of the vault is damaged. The text names the record and the damage.
     #[error("the vault is damaged: {0}. A person finds out more with `countersign vault doctor`")]
     Damaged(String),
     /// A bug. The log has the cause under this id.
@@ -258,7 +258,7 @@ impl Refusal {
         }
     }
 
-    /// The limit above which the caller is, if it is one.
+    /// The limit that the caller exceeded, if the refusal is for one.
     pub const fn limit(&self) -> Option<Limit> {
         if let Self::RateLimited { limit, .. } = self {
             Some(*limit)
@@ -331,7 +331,7 @@ fn in_brackets(aside: Option<&str>) -> String {
     aside.map(|aside| format!(" ({aside})")).unwrap_or_default()
 }
 
-/// What to do about something that does not exist. Enrolments are not listed.
+/// The remedy for something that does not exist. Enrolments are not listed.
 fn where_to_find(what: &str) -> &'static str {
     match what {
         "enrolment" => "it ended more than a day ago, or another caller began it: begin a new one",

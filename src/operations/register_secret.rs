@@ -139,14 +139,14 @@ impl ApiOperation for RegisterSecret {
 }
 
 impl Registration {
-    /// Checks it as its registration will, where no vault is yet.
+    /// Checks it as its registration will, before a vault exists.
     ///
     /// # Errors
     /// [`Refusal`], if it would be refused.
     pub fn must_be_sound(&self) -> Result<(), Refusal> {
         match self.check(&SystemRandom) {
             Err(Failed::Refused(refusal)) => Err(refusal),
-            // Another failure will be the registration's, which can report it.
+            // Any other failure will recur when the secret is registered, which can report it.
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -282,7 +282,7 @@ impl Registration {
     }
 }
 
-/// What is wrong with a secret whose codes are typed into pages, without pages.
+/// The problem of a fill-only secret without origins.
 pub(super) const FILL_ONLY_WITHOUT: &str =
     "must name one at least: codes that are typed into pages alone would go nowhere otherwise";
 
@@ -297,7 +297,7 @@ impl Enrolment {
     }
 }
 
-/// What is wrong with a name that holds the seed.
+/// The problem of a name that holds the seed.
 pub const HOLDS_SEED: &str = "holds the seed itself, and names are shown in lists: give another one";
 
 /// Refuses names that hold the seed: every list shows names.
@@ -344,7 +344,7 @@ impl Service {
             &period,
             &single_use,
         ];
-        // Only where they are given: a repeat is known across a new version too.
+        // Hashed only if they are given, so that a repeat is recognised across an upgrade too.
         if *fill_only || !origins.is_empty() {
             request.extend([origins.as_bytes(), if *fill_only { b"fill" } else { b"" }]);
         }
@@ -384,7 +384,7 @@ fn period(seconds: Option<i64>) -> Result<Period, Refusal> {
     accepted("period", seconds.map_or(Some(Period::default()), |count| count.ok()?.try_into().ok()))
 }
 
-/// The value, or a refusal that says what its type accepts.
+/// The value, or a refusal that describes what its type accepts.
 fn accepted<T: JsonSchema>(field: &'static str, value: Option<T>) -> Result<T, Refusal> {
     value.ok_or_else(|| Refusal::invalid(field, format!("must be {}", words::<T>())))
 }

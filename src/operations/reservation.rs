@@ -23,7 +23,7 @@ impl HeldStep {
         Self { back: Some(Box::new((service.clone(), reservation, entry.clone()))) }
     }
 
-    /// Nothing is to be given back: the code was shown, or the step was never reserved.
+    /// Keeps the step from being given back: the code was shown, or the step was never reserved.
     pub(super) fn disarm(mut self) {
         self.back = None;
     }

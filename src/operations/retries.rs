@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{Failed, Refusal};
 use crate::random::SharedRandom;
 
-/// How long a call retries. Beyond it, something changes constantly, or many callers want the same thing.
+/// How long a call retries. Beyond it, the record changes constantly, or many callers compete for it.
 const DECIDING: Duration = Duration::from_secs(2);
 /// Retries without a pause: most conflicts are over after one.
 const AT_ONCE: u32 = 3;

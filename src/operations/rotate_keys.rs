@@ -13,7 +13,7 @@ use crate::{
     vault::SlotError,
 };
 
-/// Begins a new data key. The output is whether it did: a rotation that is not finished goes on instead.
+/// Begins a new data key. The output is whether it did: an unfinished rotation continues instead.
 #[derive(Debug, Clone, Copy)]
 pub struct RotateDataKey;
 
@@ -77,7 +77,7 @@ impl Operation for RotateVaultKey {
 }
 
 impl Service {
-    /// Where the rotation of the data key stands.
+    /// The state of the rotation of the data key.
     ///
     /// # Errors
     /// `unavailable`, or the damage.
@@ -85,10 +85,10 @@ impl Service {
         self.vault().rotation().await.map_err(|cause| self.refusal_of(cause.into()))
     }
 
-    /// Finishes the rotation of the data key, if one was begun: for a person, or unasked.
+    /// Finishes the rotation of the data key, if one was begun: for a person, or by the process itself.
     ///
     /// # Errors
-    /// `unavailable`, or the damage. What was sealed anew stays so, and the next call goes on.
+    /// `unavailable`, or the damage. The records that were sealed anew stay so, and the next call continues.
     pub async fn finish_rotation(
         &self,
         by: Option<&Principal>,

@@ -15,7 +15,8 @@ use serde_json::{Map, Value, json};
 
 use super::bounds::ACCEPTS;
 
-/// Words for a type, which every converter keeps: a model reads each description in every conversation.
+/// The texts for types, which descriptions leave out: every converter keeps the type, and a model reads each
+/// description in every conversation.
 const TYPES: [&str; 5] =
     ["a whole number of seconds, ", "a whole number, ", "a text of which ", "a text of ", "a list of "];
 
@@ -56,7 +57,8 @@ fn without_keywords(schema: &Map<String, Value>, is_left_out: &dyn Fn(&str, &Val
     schema
 }
 
-/// Adds what a field accepts, and its default if that is more than nothing, to the description, after the first sentence.
+/// Adds what a field accepts, and its default unless that is `false` or 0, to the description, after the first
+/// sentence.
 fn describe(field: &mut Map<String, Value>) {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let accepts = field.get(ACCEPTS).map(text);

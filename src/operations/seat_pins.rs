@@ -1,5 +1,5 @@
-//! The PIN with which the person of a seat proves on a page who they are: set by a person at the command line, tried on
-//! the page.
+//! The PIN with which the person of a seat proves their identity on a page: set by a person at the command line, tried
+//! on the page.
 
 use std::time::Duration;
 
@@ -80,18 +80,18 @@ impl Service {
         &self,
         work: impl FnOnce(&mut PinMemory) -> T + Send + 'static,
     ) -> Result<T, Failed> {
-        // Held until the work has ended, even if the caller is gone.
+        // Locked until the work has ended, even if the caller is gone.
         let mut memory = self.shared.enrolments.pins.clone().lock_owned().await;
         let run = tokio::task::spawn_blocking(move || work(&mut memory));
         run.await.map_err(|cause| Failed::Internal(Box::new(cause)))
     }
 
-    /// Counts a try of a PIN as a wrong one before it is looked at: however many are made at once, over all enrolments of
-    /// the seat, the delays between them hold. An error says how long a try must still wait.
+    /// Counts a try of a PIN as a wrong one before it is checked, so that the delays between tries also hold for
+    /// concurrent ones, over all enrolments of the seat. The error is the time that a try must still wait.
     pub(super) async fn count_pin_try(&self, seat: SeatId) -> Result<Result<SeatPin, Duration>, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
-            // The PIN was removed meanwhile; the next request says so.
+            // If the PIN was removed meanwhile, the next request reports that.
             let kept = self.vault().seat_pin(seat).await?.ok_or(Refusal::Contended)?;
             let now = self.now();
             if let Some(after) = kept.tries.held(now) {
@@ -106,7 +106,7 @@ impl Service {
         }
     }
 
-    /// Whether what was typed is the PIN for which a try was counted. If so, the tries before it count no longer.
+    /// Whether the typed text is the PIN for which a try was counted. If so, earlier tries are not counted any more.
     pub(super) async fn is_pin(&self, counted: &SeatPin, typed: Zeroizing<String>) -> Result<bool, Failed> {
         let (vault, pin) = (self.vault().clone(), counted.clone());
         let right = self.slowly(move |memory| vault.is_pin(memory, &pin, &typed)).await?;

@@ -1,7 +1,8 @@
-//! Sessions of handshake clients on a vault that several nodes serve: each is a record, so that any node goes on with it.
+//! Sessions of handshake clients on a vault that several nodes serve: each is a record, so that any node can continue
+//! it.
 //!
-//! A request costs one read and no commit. When a session was last used is written by the node that it uses, for all of its
-//! sessions at once and at most once per [`SessionLimits::noted_every`].
+//! A request costs one read and no commit. The time of a session's last use is written by the node that serves it, for
+//! all of its sessions at once and at most once per [`SessionLimits::noted_every`].
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::{
 
 /// How long a session must be idle before its owner's next one may replace it.
 const SPARE_AFTER: Duration = Duration::from_secs(10);
-/// How old a letter may get: its stream has gone away with its node.
+/// The longest time that a letter is kept: by then, its stream has ended with its node.
 const LETTER_KEPT: Duration = Duration::from_mins(1);
 
 /// How many sessions there may be over all nodes, and how long each may be idle.
@@ -47,7 +48,7 @@ impl Service {
         self.vault().is_shared()
     }
 
-    /// What a node needs to go on with a session over Streamable HTTP. `None`: this owner has no such session.
+    /// The data that a node needs to continue a session over Streamable HTTP. `None`: this owner has no such session.
     ///
     /// # Errors
     /// `unavailable`.
@@ -114,7 +115,7 @@ impl Service {
         let kept = async {
             let sealed = self.vault().seal_for_session(id, greeting)?;
             self.add_session(id, owner, Carried::Anywhere(sealed)).await?;
-            // Counted with this one in it: of two that are added at once, each counts the other.
+            // Counted after this one was added: of two that are added at once, each counts the other.
             let (mine, all) =
                 (self.vault().count_sessions(Some(owner)).await?, self.vault().count_sessions(None).await?);
             if mine > limits.each as u64 || all > limits.all as u64 {
@@ -124,7 +125,7 @@ impl Service {
         };
         let Err(failed) = kept.await else { return Ok(()) };
         let refusal = self.refusal_of(failed);
-        // Whatever is left of it ends by itself.
+        // If the session can't be ended, it expires by itself.
         let _ = self.end_session(id).await;
         Err(refusal)
     }
@@ -149,7 +150,7 @@ impl Service {
     pub async fn end_session(&self, id: &str) -> Result<(), Refusal> {
         let tag = self.vault().session_tag(id);
         let ended = async {
-            // A node may be noting its use at this moment.
+            // A node may be recording its use at this moment.
             while let Some(kept) = self.vault().sessions(&[tag]).await?.into_iter().flatten().next() {
                 if self.vault().removal([&kept]).commit().await? == Outcome::Done {
                     break;
@@ -182,7 +183,7 @@ impl Service {
         ended.await.map(|_| ()).map_err(|cause| self.refusal_of(cause.into()))
     }
 
-    /// Notes when sessions of this node were last used, and returns those that have ended elsewhere.
+    /// Records when sessions of this node were last used, and returns those that have ended elsewhere.
     ///
     /// # Errors
     /// `unavailable`.
@@ -214,8 +215,8 @@ impl Service {
         noted.await.map_err(|cause: StoreError| self.refusal_of(cause.into()))
     }
 
-    /// Ends sessions that were idle for too long, and removes letters that nobody will read. Every node looks, and the first one
-    /// that does removes them.
+    /// Ends sessions that were idle for too long, and removes letters that are too old to be read. Every node does
+    /// this, and the first one removes them.
     ///
     /// # Errors
     /// `unavailable`.

@@ -1,27 +1,27 @@
-//! The clock of this machine against that of the server that the vault is on. Codes are made by the machine's own clock: where
-//! it is far off, they are wrong, and a code that somebody typed is judged wrongly.
+//! Compares the clock of this machine with that of the server that the vault is on. Codes are made by the machine's own
+//! clock: if it is far off, they are wrong, and a code that a person typed is judged wrongly.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::{Refusal, Service};
 use crate::vault::{Circumstance, ServerClock};
 
-/// Microseconds by which the two may differ.
+/// Microseconds by which the two clocks may differ.
 const APART_MAX: i64 = 1_000_000;
-/// Microseconds from which codes are neither made nor checked.
+/// The difference in microseconds from which codes are neither made nor checked.
 const REFUSED: i64 = 5_000_000;
 
-/// Whether the two are compared, and what came of it.
+/// Whether the two clocks are compared, and the result that was last logged.
 #[derive(Default)]
 pub(super) struct Skew {
     is_watched: AtomicBool,
-    /// How far apart they were when that was last logged: not at all, more than they should be, or too far.
+    /// The difference that was last logged: 0 is none, 1 is above [`APART_MAX`], 2 is [`REFUSED`] or more.
     last_level: AtomicU8,
 }
 
 impl Service {
-    /// Compares this machine's clock with that of the vault's server from now on, if it is on one. Call it once, before serving
-    /// anybody.
+    /// Compares this machine's clock with that of the vault's server from now on, if it is on one. Call it once, before
+    /// serving any caller.
     pub fn watch_clock(&self) {
         self.shared.skew.is_watched.store(true, Ordering::Relaxed);
     }
@@ -60,7 +60,7 @@ impl Service {
         Err(Refusal::ClockApart { seconds: apart.unsigned_abs() / 1_000_000, ahead: ahead > 0 })
     }
 
-    /// What the doctor says of it.
+    /// The doctor's report on the clock.
     pub(super) fn clock_circumstance(&self, clock: &ServerClock) -> Circumstance {
         let ahead = clock.ahead(self.now());
         let apart = ahead.saturating_abs();

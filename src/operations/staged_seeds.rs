@@ -1,5 +1,5 @@
 //! Seeds between the two steps of a page: typed by a person, and not added yet. They are in the memory of one process
-//! alone, for minutes, and the page knows them by a random handle.
+//! alone, for minutes, and the page refers to them by a random handle.
 
 use std::{
     collections::HashMap,
@@ -18,29 +18,29 @@ pub(super) struct StagedSeeds(Mutex<All>);
 #[derive(Default)]
 struct All {
     seeds: HashMap<EnrolmentId, Staged>,
-    /// Whether a task looks after them.
+    /// Whether a task removes them once they expire.
     watched: bool,
 }
 
-/// What the page calls a seed.
+/// The handle by which the page refers to a seed.
 pub(super) type Handle = [u8; 16];
 
-/// A checked seed, and what was repaired or is doubtful in what a person typed.
+/// A checked seed, and the repaired and doubtful parts of the text that a person typed.
 pub(super) struct StagedSeed {
     pub(super) secret: register_secret::Enrolment,
     pub(super) repaired: Vec<Repair>,
 }
 
-/// What a person typed or sent, checked: one seed, or those of a picture, of which they choose one.
+/// The checked seeds that a person typed or sent: one, or those of a picture, of which they choose one.
 struct Staged {
     /// Wiped on drop.
     seeds: Vec<(Handle, StagedSeed)>,
-    /// Not of the wall clock, which may be set back.
+    /// When they expire; not by the wall clock, which may be set back.
     until: Instant,
 }
 
 impl StagedSeeds {
-    /// Keeps the seeds of an enrolment in the place of its earlier ones. Returns whether the caller must call
+    /// Keeps the seeds of an enrolment, and replaces its earlier ones. Returns whether the caller must call
     /// `forget_old` from time to time; `None`: there is no room.
     pub(super) fn put(&self, enrolment: EnrolmentId, seeds: Vec<(Handle, StagedSeed)>, until: Instant) -> Option<bool> {
         let (mut all, now) = (self.lock(), Instant::now());
@@ -52,7 +52,7 @@ impl StagedSeeds {
         Some(!std::mem::replace(&mut all.watched, true))
     }
 
-    /// Looks at a seed of an enrolment, or gives it other names.
+    /// Calls `look` with a seed of an enrolment, which may rename it.
     pub(super) fn with<T>(
         &self,
         handle: &Handle,
@@ -65,12 +65,12 @@ impl StagedSeeds {
         seeds.find(|(known, _)| known == handle).map(|(_, seed)| look(seed))
     }
 
-    /// Forgets the seeds of an enrolment that has ended.
+    /// Removes the seeds of an enrolment that has ended.
     pub(super) fn forget(&self, enrolment: EnrolmentId) {
         self.lock().seeds.remove(&enrolment);
     }
 
-    /// Forgets the seeds whose time is over. Returns whether there are others; if not, nobody needs to look after them.
+    /// Removes the seeds that have expired. Returns whether there are others; if not, the task that calls this may end.
     pub(super) fn forget_old(&self) -> bool {
         let (mut all, now) = (self.lock(), Instant::now());
         all.seeds.retain(|_, staged| staged.until > now);

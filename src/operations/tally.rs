@@ -1,4 +1,4 @@
-//! Counters of what this process has handed out and refused, for monitoring.
+//! Counters of the codes that this process has handed out and the calls that it has refused, for monitoring.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ pub(super) struct Counters {
     codes_issued: AtomicU64,
     refused: [AtomicU64; ErrorCode::ALL.len()],
     limited: [AtomicU64; Limit::ALL.len()],
-    /// In seconds; 0: none yet.
+    /// The time of the last backup, in seconds; 0: none yet.
     last_backup: AtomicI64,
 }
 
@@ -22,7 +22,7 @@ pub struct Tally {
     pub codes_issued: u64,
     /// Calls refused, by code.
     pub refused: Vec<(ErrorCode, u64)>,
-    /// Calls refused, by the limit above which they were.
+    /// Calls refused, by the limit that they exceeded.
     pub limited: Vec<(Limit, u64)>,
     /// Callers that are waiting for a code.
     pub waiting: usize,
@@ -38,7 +38,7 @@ impl Counters {
         self.codes_issued.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes a backup that the process made by itself.
+    /// Records a backup that the process made by itself.
     pub(super) fn backed_up(&self, at: Timestamp) {
         self.last_backup.store(at.seconds(), Ordering::Relaxed);
     }
@@ -49,7 +49,7 @@ impl Counters {
         at.and_then(|at| self.refused.get(at)).map(|count| count.fetch_add(1, Ordering::Relaxed));
     }
 
-    /// Counts a refusal by the limit above which it was, if it was one.
+    /// Counts a refusal by the limit that was exceeded, if it is for one.
     pub(super) fn limited(&self, refusal: &Refusal) {
         let at = refusal.limit().and_then(|limit| Limit::ALL.iter().position(|known| *known == limit));
         at.and_then(|at| self.limited.get(at)).map(|count| count.fetch_add(1, Ordering::Relaxed));
@@ -62,7 +62,7 @@ impl Service {
         self.shared.counters.refused(code);
     }
 
-    /// Counts a transport's own refusal by the limit above which it was, if it was one.
+    /// Counts a transport's own refusal by the limit that was exceeded, if it is for one.
     pub fn count_limit(&self, refusal: &Refusal) {
         self.shared.counters.limited(refusal);
     }

@@ -1,4 +1,5 @@
-//! What a person types on the page of an enrolment, or shows to it, as the registration that they mean.
+//! Converts the text that a person types on the page of an enrolment, or shows to it, to the registration that they
+//! mean.
 
 use zeroize::Zeroizing;
 
@@ -9,22 +10,22 @@ use crate::domain::{
     text::ShownText,
 };
 
-/// What a secret is called if neither its link nor the request for it has a name. Its person sees that before it is stored.
+/// The label of a secret if neither its link nor the request for it has a name. The person sees it before it is stored.
 const UNNAMED: &str = "Unnamed";
 
-/// What a person typed. No `Debug`.
+/// The text that a person typed. No `Debug`.
 pub struct Typed<'a> {
     /// A seed in base32, or an `otpauth://` link.
     pub key: &'a str,
-    /// What to call the secret; `None`: there was no field for it.
+    /// The secret's label; `None`: there was no field for it.
     pub label: Option<&'a str>,
     /// The service that issued it; `None`: there was no field for it.
     pub issuer: Option<&'a str>,
 }
 
 impl Typed<'_> {
-    /// The registration that a person means. A link brings its own names, which the agent's proposal does not override, but
-    /// what the person changed in the fields does. A name that the link lacks is the one that the field shows.
+    /// The registration that a person means. A link brings its own names, which the agent's proposal does not override,
+    /// but the person's changes in the fields do. A name that the link lacks is the one that the field shows.
     pub(super) fn meant(&self, proposal: &Proposal) -> Result<(Registration, Vec<Repair>), Failed> {
         let key = unquoted(self.key);
         if key.is_empty() {
@@ -52,7 +53,7 @@ impl Typed<'_> {
             issuer: typed_issuer.clone().filter(|issuer| Some(issuer) != proposal.issuer.as_ref()),
         };
         let mut read = OtpAuth::parse_meant(key, given.clone());
-        // What the link lacks, or can't be kept: every list shows names.
+        // The names that the link lacks, or that hold the seed and can't be kept: every list shows names.
         let lacks = match &read {
             Ok((read, _)) => (read.seed.is_in(read.label.as_str()), read.issuer.is_none()),
             Err(OtpAuthError::NoName) => (true, true),

@@ -9,7 +9,7 @@ use crate::{
     vault::{KeyError, RecoveryWords, SlotError, Source, UnlockError, VaultKey},
 };
 
-/// Why the key in use is not removed.
+/// The refusal to remove the key in use.
 const IN_USE: &str = "the vault was opened by this key just now; open it by another one (`--key-source`) to see that you can, or \
                       use --force";
 
@@ -41,7 +41,7 @@ impl Operation for ListVaultKeys {
 pub struct AddVaultKey {
     /// The source of the new key.
     pub new: Arc<Source>,
-    /// What the person calls it.
+    /// Its label, for people.
     pub label: Option<String>,
 }
 
@@ -69,7 +69,7 @@ impl Operation for AddVaultKey {
 pub struct RemoveVaultKey {
     /// Its id.
     pub id: u8,
-    /// Remove it although the vault was opened by it.
+    /// Whether to remove it even if the vault was opened by it.
     pub force: bool,
 }
 

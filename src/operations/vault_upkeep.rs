@@ -1,4 +1,4 @@
-//! Checks whether the vault works, and what is wrong with it.
+//! Checks whether the vault works, and reports its problems.
 
 use super::{Call, Effect, Failed, Operation, Service, Spec};
 use crate::{
@@ -6,29 +6,29 @@ use crate::{
     vault::{Circumstance, Examined, StoreError, Surroundings},
 };
 
-/// Whether the vault can be written.
+/// Whether the vault can be written, and the clock allows codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// It can.
+    /// The vault and the clock are ready.
     Ready,
-    /// It can't.
+    /// The vault can't be written, or the clock is wrong.
     NotReady,
 }
 
 /// The result of an examination.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diagnosis {
-    /// What is wrong, in words without contents; empty: sound.
+    /// The problems, in words without contents; empty if the vault is sound.
     pub problems: Vec<String>,
     /// Secrets whose seals were opened.
     pub secrets: u64,
     /// Rows of the audit log that were checked.
     pub audit_rows: u64,
-    /// Bytes in the write-ahead log before the examination: so much data may be in the log alone.
+    /// Bytes in the write-ahead log before the examination: up to this much data may be in the log alone.
     pub log_bytes: u64,
-    /// Why it could not be examined completely, or can't be written: this is no damage, and a backup would not help.
+    /// The obstacle to a complete examination, or to writing: this is no damage, and a backup would not help.
     pub obstacle: Option<String>,
-    /// What an operator should know about the store's server, if it is on one.
+    /// Facts for an operator about the store's server, if it is on one.
     pub server: Vec<Circumstance>,
 }
 
@@ -38,7 +38,7 @@ impl Service {
         self.vault().status().store.format
     }
 
-    /// Whether the vault can be written right now.
+    /// Whether the vault can be written right now, and the clock allows codes.
     pub async fn health(&self) -> Health {
         if self.check_clock().is_err() {
             return Health::NotReady;
@@ -88,7 +88,7 @@ impl Operation for Diagnose {
 }
 
 impl Service {
-    /// What the doctor reports about the store's server. A server that does not answer is not damage.
+    /// The doctor's report on the store's server. A server that does not answer is not damage.
     pub async fn server(&self) -> Vec<Circumstance> {
         let Surroundings { clock, mut found } = match self.vault().surroundings().await {
             Ok(surroundings) => surroundings,

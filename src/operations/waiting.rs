@@ -28,7 +28,7 @@ use crate::domain::{
 /// Receives notifications while a call waits. A call is cancelled by dropping its future.
 #[async_trait]
 pub trait Patience: Send + Sync {
-    /// Called once a second while a call waits.
+    /// Called at least once a second while a call waits.
     async fn waiting(&self, waited: Duration, total: Duration);
 
     /// Whether notifications are wanted. If not, a waiting call wakes less often.
@@ -136,7 +136,7 @@ impl Drop for WaitingPlace {
     }
 }
 
-/// A wait in naps, after each of which the caller looks whether there is a result.
+/// A wait in naps, after each of which the caller checks for a result.
 pub(super) struct Watch {
     total: Duration,
     left: Duration,
@@ -197,8 +197,8 @@ impl Service {
         Ok(())
     }
 
-    /// Waits for something that other calls give free, for a limited time if there is one; `None`: it did not come. If it had to be
-    /// waited for, the caller's rights may have ended meanwhile, so they are read again.
+    /// Waits for something that other calls release, for at most `within` if that is given; `None`: it was not released
+    /// in time. After a wait, the caller's rights are checked again, since they may have ended meanwhile.
     ///
     /// # Errors
     /// Why the caller may no longer call.

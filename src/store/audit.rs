@@ -37,7 +37,7 @@ pub struct AuditTerms {
     pub seat: Option<SeatId>,
     /// The secret.
     pub secret: Option<SecretId>,
-    /// What was done, as one word.
+    /// The action, as one word.
     pub action: Cow<'static, str>,
 }
 

@@ -1,6 +1,6 @@
-//! Why a store fails.
+//! The errors of a store.
 
-/// Why a store failed. The text is for logs: a caller gets `unavailable` or `internal`.
+/// The error of a store operation. The text is for logs: a caller gets `unavailable` or `internal`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The store can't be reached or written right now; nothing was changed.
@@ -12,7 +12,7 @@ pub enum StoreError {
     /// Stored data can't be read as it was written. The text says what is wrong and never quotes contents.
     #[error("the vault is damaged: {what}")]
     Damaged {
-        /// What is wrong.
+        /// The damage.
         what: String,
     },
 }

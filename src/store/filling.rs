@@ -1,6 +1,6 @@
-//! A vault that comes from elsewhere: its records and audit records are written as they are, to a place where no vault is,
-//! and only at the very end does it get a name by which [`open`](super::open()) finds it. A process that ends before that leaves
-//! nothing that opens.
+//! Fills a place with a vault from elsewhere: its records and audit records are written unchanged, and only the last
+//! step gives the vault the name by which [`open`](super::open()) finds it. A process that ends before that leaves
+//! nothing that can be opened.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::{
     postgres, sqlite,
 };
 
-/// A place that is being filled. Dropped, it is empty again, unless it was [kept](Self::keep).
+/// A place that is being filled. Dropping this empties the place again, unless it was [kept](Self::keep).
 pub struct Filling(Target);
 
 enum Target {
@@ -18,8 +18,8 @@ enum Target {
     Server(Box<postgres::filling::Filling>),
 }
 
-/// Finds a place for a vault, and writes nothing yet. `mark` says whose it is: what an earlier process left under the same mark
-/// is replaced.
+/// Finds a place for a vault, and writes nothing yet. `mark` identifies the operation and its vault: data that an
+/// earlier process left under the same mark is replaced.
 ///
 /// # Errors
 /// [`OpenError`]: the place can't be used, or something is there.
@@ -38,7 +38,7 @@ pub async fn vacant(request: &OpenRequest, mark: &str) -> Result<Filling, OpenEr
     }
 }
 
-/// Finds what a process filled under a mark that begins like this, and could not give its name to.
+/// Finds a place that an earlier process filled under a mark with this prefix, but did not publish.
 ///
 /// # Errors
 /// [`OpenError`]: the place can't be used.
@@ -67,7 +67,7 @@ pub async fn scratch(request: &OpenRequest) -> Result<Filling, OpenError> {
     Ok(Filling(Target::File(Box::new(found))))
 }
 
-/// The same, for a vault on a server that is repaired.
+/// As [`scratch`], for the repair of a vault on a server.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -112,7 +112,7 @@ impl Filling {
         }
     }
 
-    /// Adds records with their index entries, and audit records, whatever their versions and numbers.
+    /// Adds records with their index entries, and audit records, regardless of their versions and numbers.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -123,7 +123,7 @@ impl Filling {
         }
     }
 
-    /// Makes what was added durable, if that is not done, and opens it to be examined.
+    /// Makes the added records durable, if they are not yet, and opens the vault to be examined.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -134,17 +134,18 @@ impl Filling {
         }
     }
 
-    /// From here on it stays, although this process may end before it has a name: [`unfinished`] finds it.
+    /// Keeps the vault even if this process ends before it is published: [`unfinished`] finds it.
     pub fn keep(&mut self) {
         if let Target::File(file) = &mut self.0 {
             file.keep();
         }
     }
 
-    /// Gives it its name, durably. Nobody in this process may have it open.
+    /// Gives the vault its name, durably. This process must not have the vault open.
     ///
     /// # Errors
-    /// [`OpenError`]; it has none then, or, if the answer of a server is lost, may have it. It can be tried again.
+    /// [`OpenError`]; the vault has no name then or, if a server's answer is lost, may have it. Publishing can be tried
+    /// again.
     pub async fn publish(self) -> Result<(), OpenError> {
         match self.0 {
             Target::File(file) => blocking(move || file.publish()).await,
@@ -152,7 +153,7 @@ impl Filling {
         }
     }
 
-    /// Removes it. What can't be removed opens nothing, and the next attempt replaces it.
+    /// Removes what was filled. If that fails, the remains are no vault, and the next attempt replaces them.
     pub async fn abandon(self) {
         match self.0 {
             Target::File(file) => drop(file),

@@ -1,4 +1,4 @@
-//! Which records are listed.
+//! The query for a list of records.
 
 use super::{Kind, Life};
 use crate::domain::ids::AccountId;

@@ -1,14 +1,14 @@
 //! Storage: the contract that every backend obeys, and how to open a backend.
 //!
 //! A backend keeps records (bytes under a kind and an id) and audit records (bytes in chains), and indexes over both.
-//! It knows no key, decides nothing and asks neither the clock nor the generator. Five rules hold for every method. (1)
-//! A missing record is `None` or an empty list, never an error. (2) There is only one way to change something: the
-//! caller reads records with their versions, decides, and [commits](Store::commit); if a version has changed meanwhile,
-//! the commit does nothing and the caller decides again. (3) A commit is all or nothing, over all processes. (4) When a
-//! commit returns [`Committed::Done`], it survives a killed process, and with [`Durable::Now`] a power cut. (5) Reads
-//! never wait for writers.
+//! It knows no key, decides nothing and reads neither the clock nor the random number generator. Five rules hold for
+//! every method. (1) A missing record is `None` or an empty list, never an error. (2) There is only one way to change
+//! something: the caller reads records with their versions, decides, and [commits](Store::commit); if a version has
+//! changed meanwhile, the commit does nothing and the caller decides again. (3) A commit is all or nothing, over all
+//! processes. (4) When a commit returns [`Committed::Done`], it survives a killed process, and with [`Durable::Now`] a
+//! power cut. (5) Reads never wait for writers.
 //!
-//! Never here: a permission, a key, plaintext, or a protocol. The contract names no page or database.
+//! A store never deals with permissions, keys, plaintext or protocols. The contract names no page or database.
 
 mod audit;
 mod error;
@@ -87,7 +87,7 @@ pub enum Kind {
     Token = 14,
     /// The steps that count as used after an older vault was accepted.
     Floor = 15,
-    /// What a person of a seat proves on a page who they are with.
+    /// The PIN by which the person of a seat proves their identity on a page.
     SeatPin = 16,
     /// A session of a handshake client that any node may serve.
     Session = 17,
@@ -182,7 +182,7 @@ pub struct Finders {
     pub words: Vec<[u8; 8]>,
 }
 
-/// What a replacement does with a record's index entries.
+/// The treatment of a record's index entries when it is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Index {
     /// Keep them; a new record has none.
@@ -237,7 +237,7 @@ pub struct Change {
     pub audit: Vec<AuditPut>,
     /// Audit records to remove.
     pub prune: Option<Prune>,
-    /// Whether replaced and removed data must disappear from the storage, once nobody reads it any more.
+    /// Whether replaced and removed data must disappear from the storage, once no reader uses it any more.
     pub scrub: bool,
 }
 
@@ -285,12 +285,12 @@ pub enum Committed {
     },
 }
 
-/// What became of a call that was to be counted.
+/// The outcome of counting a call against a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paced {
-    /// It is within its rate, and counted.
+    /// The call is within its rate, and is counted.
     Counted,
-    /// It comes too early by this time, and is not counted.
+    /// The call is too early by this duration, and is not counted.
     Early(Duration),
     /// Nothing is counted here: the store is on this machine, where each process counts for itself.
     Alone,
@@ -340,7 +340,7 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Unknown`]: commits since the last sync may not survive a power cut.
     async fn sync(&self) -> Result<(), StoreError>;
 
-    /// Whether the store can be written right now, or so soon that calls wait for it.
+    /// Checks that the store can be written right now, or soon enough that calls wait for it.
     async fn probe(&self) -> Result<(), StoreError>;
 
     /// Bytes in the write-ahead log, if there is one. Data may be in the log alone, where one damaged page loses
@@ -349,7 +349,7 @@ pub trait Store: Send + Sync {
         0
     }
 
-    /// What an operator should know about where the store is: nothing, unless other machines are involved.
+    /// Facts for an operator about the place of the store: none, unless other machines are involved.
     async fn surroundings(&self) -> Result<Surroundings, StoreError> {
         Ok(Surroundings::default())
     }
@@ -368,11 +368,12 @@ pub trait Store: Send + Sync {
     /// Keeps every process, this one too, from committing, until the store is closed or [retired](Self::retire). Reads go on.
     async fn hold(&self) -> Result<(), StoreError>;
 
-    /// Ends the store, which is [held](Self::hold), for good: no process reads or writes it any more, not even one that has it
-    /// open, and [`open()`] says that the vault is at this place now. If the error is [`StoreError::Unknown`], it may be ended.
+    /// Ends the store, which is [held](Self::hold), for good: no process reads or writes it any more, not even one that
+    /// has it open, and [`open()`] reports that the vault is now at `to`. If the error is [`StoreError::Unknown`], the
+    /// store may have ended.
     async fn retire(&self, to: &str) -> Result<(), StoreError>;
 
-    /// Checks the structure, not the contents. Returns the findings; empty: sound.
+    /// Checks the structure, not the contents. Returns the findings, none if the structure is sound.
     async fn examine(&self) -> Result<Vec<String>, StoreError>;
 
     /// Makes everything durable and closes the store. Later calls are [`StoreError::Unavailable`].

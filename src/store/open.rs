@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{characters::is_unshowable, sensitive::without_seeds, time::Timestamp};
 
-/// The most characters that are shown of a place that a store has written down.
+/// The most characters that are shown of a place that a store has recorded.
 const PLACE_CHARS_MAX: usize = 1024;
 
 /// Where a vault is and how to open it.
@@ -28,7 +28,7 @@ pub struct OpenRequest {
 }
 
 impl OpenRequest {
-    /// The same for another file, which is there.
+    /// The same request for another file, which exists.
     ///
     /// # Errors
     /// [`OpenError::NotOurs`]: its path is not UTF-8, as an address is.
@@ -48,7 +48,7 @@ pub enum Writes {
     Thread,
 }
 
-/// What an address refers to.
+/// The result of opening an address.
 pub enum Opened {
     /// A store of the current format. Nothing has been written to it.
     Store(SharedStore, Facts),
@@ -69,7 +69,7 @@ pub struct Facts {
     pub location: PathBuf,
 }
 
-/// A place for a new store. As long as this value exists, nobody else creates a store there.
+/// A place for a new store. If it is a file, no other process creates a store there while this value exists.
 #[derive(Debug)]
 pub struct Absent {
     pub(super) place: Spot,
@@ -96,7 +96,7 @@ impl Absent {
     /// [`open`] finds it.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing exists then.
+    /// [`OpenError`]; nothing exists then, unless it is [`StoreError::Unknown`].
     pub async fn create(self, first: Commit) -> Result<(), OpenError> {
         match self.place {
             Spot::File(place) => blocking(move || place.create(&first)).await,
@@ -136,7 +136,7 @@ pub enum OpenError {
     Server {
         /// The address, without user and password.
         place: String,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
     /// The address of a server is malformed. It may hold a password, so it is not shown.
@@ -151,26 +151,27 @@ pub enum OpenError {
     Moved {
         /// Where it was.
         from: PathBuf,
-        /// Where it is now, as the old place says. This is not under a MAC: anybody who can write to the old place can change it.
+        /// Where it is now, as the old place records. No MAC covers this: anyone who can write to the old place can
+        /// change it.
         to: String,
     },
-    /// Something is at the place to which a vault is to come.
+    /// The place for a new vault is not empty.
     #[error(
         "there is something in {} already, and a vault comes only to where nothing is; name another file or an empty database",
         without_seeds(.0)
     )]
     Occupied(PathBuf),
-    /// What a move or a restore left when it was interrupted. It is no vault.
+    /// The remains of an interrupted move or restore, which are no vault.
     #[error(
         "{} was left by a `vault move` or `vault restore` that did not end. Run that again as it was, and it goes on; or remove \
          what is there, if the vault is still where it was",
         without_seeds(.0)
     )]
     Unfinished(PathBuf),
-    /// What was asked for needs a file.
+    /// The operation needs a file.
     #[error("this works on a file: `sqlite:` (the default) or `sqlite:FILE`, not on a server")]
     NeedsFile,
-    /// What was asked for needs a server.
+    /// The operation needs a server.
     #[error("this works on a server: `postgres://USER@HOST/DATABASE`, not on a file")]
     NeedsServer,
     /// The address is malformed.
@@ -186,7 +187,7 @@ pub enum OpenError {
         path: PathBuf,
         /// Its mode.
         mode: u32,
-        /// What it should be.
+        /// The mode that it should have.
         wanted: u32,
     },
     /// A link, a directory or another kind of file in place of a regular file; or a file of another user.
@@ -194,7 +195,7 @@ pub enum OpenError {
     NotOurs {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         what: &'static str,
     },
     /// Made by a newer version.
@@ -212,7 +213,7 @@ pub enum OpenError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
     /// The database can't be read or written.
@@ -224,7 +225,7 @@ pub enum OpenError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
     /// An older copy was put over a vault whose newest changes are in its log.
@@ -244,16 +245,16 @@ pub enum OpenError {
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The store refused.
+    /// An error of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl OpenError {
-    /// The store at a place that can't be read or written. A server's own error says what to do.
+    /// The store at a place that can't be read or written. A server's own error contains the remedy.
     pub fn unusable(path: PathBuf, what: String) -> Self {
         if path.to_str().is_some_and(|place| matches!(kind_of(place), Ok(Kind::Server))) {
             return Self::Store(StoreError::Unavailable(what));
@@ -267,7 +268,7 @@ fn renames(moved: &[(PathBuf, PathBuf)]) -> String {
     moved.iter().map(one).collect::<Vec<_>>().join(", and then ")
 }
 
-/// A place that a store has written down, for a terminal.
+/// A place that a store has recorded, made safe to show in a terminal.
 fn shown(place: &str) -> String {
     let shown: String = place.chars().filter(|character| !is_unshowable(*character)).take(PLACE_CHARS_MAX).collect();
     without_seeds(Path::new(&shown))
@@ -300,7 +301,7 @@ pub async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
     }
 }
 
-/// Opens the store on a server as of this moment, to be read alone: others go on writing.
+/// Opens the store on a server read-only, as of this moment: others go on writing.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -311,7 +312,7 @@ pub async fn still(request: &OpenRequest) -> Result<(SharedStore, Facts), OpenEr
     }
 }
 
-/// What an address names.
+/// The backend that an address names.
 pub(super) enum Kind {
     /// A file; empty: the usual one.
     File(String),
@@ -319,7 +320,7 @@ pub(super) enum Kind {
     Server,
 }
 
-/// Which backend an address is for.
+/// Returns the backend of an address.
 pub(super) fn kind_of(url: &str) -> Result<Kind, OpenError> {
     match url.split_once(':') {
         Some(("sqlite", path)) => Ok(Kind::File(path.to_owned())),
@@ -338,15 +339,15 @@ pub async fn snapshot(request: &OpenRequest) -> Result<Snapshot, OpenError> {
 }
 
 /// Copies a backup to the place of the store at an address, whether there is one or not; for a server, to a file in the
-/// private folder of this machine. The `time` becomes a part of the names of the copy and of what it replaces. A store that a
-/// killed process moved aside has its name back then.
+/// private folder of this machine. The `time` becomes a part of the names of the copy and of the store that it
+/// replaces. A store that a killed process moved aside has its name back then.
 ///
 /// # Errors
 /// [`OpenError`]; there is no copy then.
 pub async fn incoming(request: &OpenRequest, backup: &Path, time: Timestamp) -> Result<Incoming, OpenError> {
     let path = match kind_of(&request.url)? {
         Kind::File(path) => path,
-        // Beside the file that would be this machine's own.
+        // The copy goes beside the file that an address without a path names.
         Kind::Server => String::new(),
     };
     let (request, backup) = (request.clone(), backup.to_owned());
@@ -365,12 +366,12 @@ pub fn salvage(request: &OpenRequest, incoming: Option<&Incoming>) -> Result<Sal
     sqlite::salvage(request, &file_of(&request.url)?, incoming)
 }
 
-/// The folder of the store at an address, of the backend that has one. All that it writes is in it.
+/// The folder of the store at an address, in which the store keeps all its files; `None` for a backend without one.
 pub fn folder_of(request: &OpenRequest) -> Option<PathBuf> {
     sqlite::files::folder_of(&request.data_dir, &file_of(&request.url).ok()?)
 }
 
-/// The file in an address, of the backend that has one.
+/// The file in an address; an error for a backend without one.
 fn file_of(url: &str) -> Result<String, OpenError> {
     match kind_of(url)? {
         Kind::File(path) => Ok(path),

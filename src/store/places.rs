@@ -1,5 +1,5 @@
-//! What backends share about the audit log: places, which are a chain and a number in one integer, and how the chains'
-//! parts make one page.
+//! The parts of the audit log that backends share: places, which are a chain and a number in one integer, and how the
+//! chains' parts make one page.
 
 use super::{AuditPage, AuditQuery, AuditRecord, StoreError};
 use crate::domain::time::Timestamp;

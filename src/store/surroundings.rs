@@ -1,4 +1,4 @@
-//! What a backend says about where a store is.
+//! Facts about the place of a store.
 
 use std::time::Duration;
 
@@ -6,45 +6,45 @@ use tokio::time::Instant;
 
 use crate::domain::time::Timestamp;
 
-/// What an operator should know about where a store is.
+/// Facts about the place of a store, for its operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// The store's own clock, if it has one.
     pub clock: Option<ServerClock>,
-    /// One thing after the other.
+    /// The facts that were found.
     pub found: Vec<Circumstance>,
 }
 
-/// One thing.
+/// One fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Circumstance {
-    /// A word for it.
+    /// The name of the fact.
     pub name: &'static str,
-    /// How it is.
+    /// Its present state, in words.
     pub found: String,
-    /// Why that is not as it should be, and what to do; `None`: it is.
+    /// The problem with that state, and the remedy; `None`: there is no problem.
     pub concern: Option<&'static str>,
 }
 
-/// A server's clock, as it was read once.
+/// One reading of a server's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerClock {
-    /// What it said.
+    /// The time on the server's clock.
     pub time: Timestamp,
-    /// When that was.
+    /// When it had that time.
     pub read: Instant,
-    /// By how much this moment may be wrong, either way.
+    /// By how much `read` may be wrong, either way.
     pub give: Duration,
 }
 
 impl ServerClock {
-    /// What it said at some moment between two.
+    /// A reading at some moment between two.
     pub fn between(time: Timestamp, asked: Instant, answered: Instant) -> Self {
         let give = answered.saturating_duration_since(asked) / 2;
         Self { time, read: asked + give, give }
     }
 
-    /// Microseconds by which a clock that says `time` now is ahead of it for certain; negative: behind.
+    /// Microseconds by which a clock that shows `time` now is certainly ahead of the server's; negative: behind.
     pub fn ahead(&self, time: Timestamp) -> i64 {
         let server = self.time.plus(self.read.elapsed());
         let apart = time.micros().saturating_sub(server.micros());
@@ -66,7 +66,7 @@ mod tests {
         let clock = ServerClock::between(Timestamp::from_seconds(100), asked, Instant::now());
         let ahead = |seconds| clock.ahead(Timestamp::from_seconds(seconds)) / 1_000_000;
 
-        // It said so a second ago, or up to a second before or after that.
+        // The server's clock was read one second ago, give or take a second.
         assert_eq!([100, 101, 102].map(ahead), [0, 0, 0]);
         assert_eq!([98, 104].map(ahead), [-2, 2]);
         advance(Duration::from_secs(10)).await;

@@ -1,5 +1,5 @@
-//! In the place of this backend in a build without the feature `postgres`: every address of a server is refused, so there is
-//! never a value of these types.
+//! Replaces this backend in a build without the feature `postgres`: every address of a server is refused, so a value of
+//! these types never exists.
 
 #![expect(clippy::unused_async, reason = "as the backend has them")]
 

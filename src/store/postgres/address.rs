@@ -1,7 +1,7 @@
 //! The address of a server: `postgres://USER@HOST[:PORT][,HOST…]/DATABASE?sslmode=…`.
 //!
-//! What libpq knows and the client library does not is read here: `sslmode`, `sslrootcert` and `passfile`. A password may
-//! stand in the address, so no error quotes it.
+//! The parameters that libpq knows and the client library does not are read here: `sslmode`, `sslrootcert` and
+//! `passfile`. A password may stand in the address, so no error quotes it.
 
 use std::{
     fmt,
@@ -56,7 +56,7 @@ impl fmt::Debug for Address {
     }
 }
 
-/// What the query of an address says beside what the client library reads.
+/// The parameters in an address's query that the client library does not read.
 #[derive(Default)]
 struct Extras {
     sslmode: Option<String>,
@@ -156,7 +156,7 @@ fn node(from: &Config, host: &Host, port: u16, extras: &Extras) -> Result<Node, 
     };
     let tls = match extras.sslmode.as_deref() {
         Some("disable") => Tls::Off,
-        // A socket has no TLS. Who names a root means TLS, also on this machine.
+        // A socket has no TLS. An address that names a root requires TLS, also on this machine.
         None if near && (extras.sslrootcert.is_none() || !matches!(host, Host::Tcp(_))) => Tls::Off,
         None | Some("verify-full" | "require") => Tls::Verified(extras.sslrootcert.clone()),
         Some(_) => {

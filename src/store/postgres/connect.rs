@@ -32,7 +32,8 @@ pub(super) struct Connector {
     address: Address,
     /// The host that is tried first: the last good one, or the one after a host that did not answer.
     first: AtomicUsize,
-    /// How often a link broke or fell silent: then those that were made before are not used any more.
+    /// The number of times that links broke or fell silent. Links that were made before the last time are not used any
+    /// more.
     generation: Arc<AtomicUsize>,
 }
 
@@ -45,7 +46,7 @@ impl Connector {
         &self.address
     }
 
-    /// Connects to the first host that is the primary. The error says why each host could not be used.
+    /// Connects to the first host that is the primary. The error gives the reason for each host.
     pub(super) async fn connect(&self) -> Result<Link, String> {
         let nodes = &self.address.nodes;
         let first = self.first.load(Ordering::Relaxed);
@@ -65,9 +66,9 @@ impl Connector {
         Err(reasons.join("; "))
     }
 
-    /// Tries another host first from now on than that of a link which broke: it may accept connections and not answer. The
-    /// other links are made anew, or each would be found silent for itself. If another link's failure did so already, nothing
-    /// changes.
+    /// Makes new connections try another host before the one of a broken link, which may accept connections and not
+    /// answer. The other links are replaced too; otherwise each would have to time out by itself. If another link's
+    /// failure has done this already, nothing changes.
     pub(super) fn turn_away(&self, link: &Link) {
         link.end_generation();
         let _ = self.first.compare_exchange(link.host, link.host + 1, Ordering::Relaxed, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The end of a vault on a server: other writers are kept away while it is copied elsewhere, and then it is over for every
+//! The end of a vault on a server: other writers are kept away while it is copied elsewhere, and then it ends for every
 //! process that has it open.
 
 use super::{
@@ -13,8 +13,8 @@ use crate::store::StoreError;
 /// How often the outcome is looked up if the answer is lost.
 const TRIES: u32 = 5;
 
-/// Begins a transaction that locks every writer's row, and the number that a new writer would take: each commit needs one of
-/// them. An error is in words.
+/// Begins a transaction that locks every writer's row, and the number that a new writer would take: each commit needs
+/// one of them. The error is a text for people.
 pub(super) async fn keep_away(link: &Link) -> Result<(), String> {
     let held = async {
         let tables = Value::MaybeTexts(schema::TABLES.iter().map(|table| Some((*table).to_owned())).collect());
@@ -51,7 +51,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends it: no process finds a record any more.
+    /// Ends the vault: no process finds a record any more.
     pub(super) async fn retire(&self, to: &str) -> Result<(), StoreError> {
         let Some(link) = self.held.lock().await.take() else { return Err(self.unreachable("it is not held")) };
         let end = Step::new("UPDATE vault SET application = $1 WHERE one = 1", vec![Value::Bytes(schema::moved(to))]);
@@ -79,11 +79,11 @@ impl Shared {
         }
     }
 
-    /// Looks up whether it ended, after the answer was lost.
+    /// Looks up whether the vault has ended, after the answer was lost.
     async fn is_over(&self) -> Result<(), StoreError> {
         for _ in 0..TRIES {
             let Ok(link) = self.connect(self.pulse.until()).await else { continue };
-            // The lock says that the lost transaction is over, whichever way.
+            // Once the lock is granted, the lost transaction has ended, committed or not.
             let locked = link.query(&Step::new("SELECT one FROM vault FOR UPDATE", Vec::new())).await;
             match (locked, schema::holds(&link).await) {
                 (Ok(_), Ok(Holds::Moved(_))) => return Ok(()),

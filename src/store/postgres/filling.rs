@@ -1,5 +1,5 @@
-//! A vault's tables that are filled with what comes from elsewhere. What they are is written in the table `vault` at the very
-//! end; until then they bear a mark by which nothing opens them.
+//! Fills a vault's tables with data from elsewhere. The table `vault` identifies them as a vault only at the very end;
+//! until then it holds a mark, so that no process opens them.
 
 use std::path::{Path, PathBuf};
 
@@ -15,12 +15,13 @@ use super::{
 };
 use crate::store::{AuditPut, Facts, Finders, OpenError, OpenRequest, Record, SharedStore, StoreError};
 
-/// As [`flight::BEGIN`], for a transaction that waits for the vault that is copied.
+/// As [`flight::BEGIN`], without the idle timeout: the transaction waits for the vault that is copied.
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '3999ms'; SET LOCAL idle_in_transaction_session_timeout = 0";
 /// How often the last step is tried if its answer is lost.
 const TRIES: u32 = 5;
 
-/// What empties the tables of a vault that is replaced, and gives back the number that nobody was to take meanwhile.
+/// The statements that empty the tables of a vault that is replaced, and release the chain that was reserved to keep
+/// new writers away.
 const EMPTY: [&str; 6] = [
     "DELETE FROM record_word",
     "DELETE FROM record_name",
@@ -70,7 +71,7 @@ impl Filling {
         Ok(one)
     }
 
-    /// Finds what was filled, and is not named yet.
+    /// Finds tables that were filled and are not published yet.
     pub(in crate::store) async fn unfinished(request: &OpenRequest, marks: &str) -> Result<Option<Self>, OpenError> {
         let (connector, link, holds) = looked_at(request).await?;
         let place = PathBuf::from(connector.address().place());
@@ -132,7 +133,7 @@ impl Filling {
 
     pub(in crate::store) async fn store(&mut self) -> Result<(SharedStore, Facts), OpenError> {
         if std::mem::take(&mut self.begun) {
-            // It may be as large as the vault.
+            // The transaction may be as large as the vault.
             let committed = self.link.examine(&Step::new("COMMIT", Vec::new())).await;
             committed.map_err(|cause| self.unusable(&cause))?;
         }
@@ -142,7 +143,7 @@ impl Filling {
         Ok((std::sync::Arc::new(Postgres::new(connector, link)), facts))
     }
 
-    /// Names them. If the answer is lost, it is looked up.
+    /// Publishes the tables. If the answer is lost, the outcome is looked up.
     pub(in crate::store) async fn publish(self) -> Result<(), OpenError> {
         if self.replaces {
             return self.replaced().await;
@@ -192,7 +193,7 @@ impl Filling {
         let Self { connector, link, mark, begun, .. } = self;
         drop(link);
         if begun {
-            // They were never there for anybody else.
+            // The tables were never visible to other transactions.
             return;
         }
         let Ok(link) = connector.connect().await else { return };
@@ -210,7 +211,7 @@ impl Filling {
     }
 }
 
-/// Connects to a server, and sees what its database holds.
+/// Connects to a server, and finds out what its database holds.
 async fn looked_at(request: &OpenRequest) -> Result<(Connector, Link, Holds), OpenError> {
     let connector = Connector::new(Address::read(&request.url)?);
     let place = connector.address().place().to_owned();

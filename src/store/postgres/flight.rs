@@ -26,7 +26,7 @@ use crate::{
 /// The kinds whose lists are long: their records are counted.
 pub(super) const COUNTED: [Kind; 2] = [Kind::Secret, Kind::Seat];
 
-/// What begins a flight. The odd number is the sign by which statements know that they are in it.
+/// Begins a flight. Statements recognise by the odd timeout that they run inside it.
 pub(super) const BEGIN: &str =
     "BEGIN; SET LOCAL lock_timeout = '3999ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'";
 
@@ -109,16 +109,16 @@ const SINGLE: &str = "WITH moved AS (UPDATE writer SET flight = $3, lease_until 
     AND coalesce((SELECT place = $21 AND mac = $22 FROM audit \
     WHERE place BETWEEN $19 AND $20 ORDER BY place DESC LIMIT 1), true))::int";
 
-/// The writer's sign of life, which no flight's number depends on; and the server's clock.
+/// Renews the writer's lease without changing the flight's number, and reads the server's clock.
 const ALIVE: &str = "WITH moved AS (UPDATE writer SET \
     lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $3 \
     WHERE chain = $1 AND epoch = $2 AND current_setting('lock_timeout') = '3999ms' RETURNING lease_until) \
     SELECT 1 / count(*)::int, (max(lease_until) - $3)::bigint FROM moved";
-/// Takes a chain away from flights of an epoch whose answers were lost. It may be sent again if its own answer is lost: who
-/// takes a chain over begins far above.
+/// Takes a chain away from flights of an epoch whose answers were lost. It may be sent again if its own answer is lost:
+/// a writer that takes the chain over begins with a much higher epoch.
 const SETTLED: &str = "UPDATE writer SET epoch = $2 + 1 WHERE chain = $1 AND epoch IN ($2, $2 + 1) \
     AND current_setting('lock_timeout') = '3999ms' RETURNING epoch, flight";
-/// Takes a chain over that nobody holds any more.
+/// Takes over a chain whose lease has expired.
 const TAKEN: &str = "UPDATE writer SET epoch = (epoch / 1048576 + 1) * 1048576, \
     lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $1 \
     WHERE chain = (SELECT chain FROM writer \
@@ -138,7 +138,7 @@ pub(super) struct Lease {
     pub(super) flight: i64,
 }
 
-/// Microseconds for which a writer holds its chain after each sign of life.
+/// Microseconds for which a writer holds its chain after each flight or renewal.
 const LEASE: i64 = 30_000_000;
 
 /// The guard that the writer still holds its chain. It numbers the flight.
@@ -147,7 +147,7 @@ pub(super) fn leased(lease: &Lease) -> Step {
     Step::new(LEASED, values.into())
 }
 
-/// A sign of life.
+/// The statement that renews a writer's lease.
 pub(super) fn alive(lease: &Lease) -> Step {
     Step::new(ALIVE, [i64::from(lease.chain), lease.epoch, LEASE].map(Value::Number).into())
 }
@@ -315,7 +315,7 @@ fn row_values(rows: &[&AuditPut]) -> Result<Vec<Value>, StoreError> {
     ])
 }
 
-/// The columns of records, and how many they are.
+/// The columns of records, and the number of records.
 fn columns(records: &[&Record]) -> Vec<Value> {
     let mut values = keys(records.iter().map(|record| &record.key));
     values.extend([
@@ -377,7 +377,7 @@ mod tests {
         Put { record, index: Index::Keep }
     }
 
-    /// What the commit of a code does.
+    /// The change that the commit of a code makes.
     fn of_a_code() -> Change {
         let record = AuditRecord { chain: 7, seq: 4, at: Timestamp::from_micros(0), mac: [2; 32], body: Vec::new() };
         let action = Cow::Borrowed("code.read");

@@ -1,5 +1,5 @@
-//! One connection, and what is sent over it. Statements are pipelined: several are on their way at the same time, in the
-//! order in which they were sent.
+//! One connection, and the statements sent over it. Statements are pipelined: several are on their way at the same
+//! time, in the order in which they were sent.
 
 use std::{
     borrow::Cow,
@@ -30,16 +30,18 @@ use crate::{domain::time::Timestamp, store::ServerClock};
 /// The longest time that a flight, or a read, may take. Then the connection is given up.
 pub(super) const FLIGHT: Duration = Duration::from_secs(5);
 
-/// How long an acknowledged commit shows that a connection's server is the primary. One that is cut off from the others
-/// answers reads for many seconds more, with rights that may have been revoked elsewhere, while its commits hang.
+/// How long an acknowledged commit shows that a connection's server is the primary. A server that is cut off from the
+/// others answers reads for many seconds more, with rights that may have been revoked elsewhere, while its commits
+/// hang.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// A commit for no other purpose than to be acknowledged. A row of its own for nearly every connection: nobody waits.
+/// A commit whose only purpose is its acknowledgement. Nearly every connection has a row of its own, so that none waits
+/// for another.
 const HEARTBEAT: &str = "INSERT INTO heartbeat (place, at) VALUES (pg_backend_pid() % 1024, \
                          (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) \
                          ON CONFLICT (place) DO UPDATE SET at = excluded.at RETURNING at";
 
-/// The longest time that a check of everything may take.
+/// The longest time that a statement over whole tables may take.
 const EXAMINE: Duration = Duration::from_mins(30);
 
 /// A value of a statement.
@@ -104,7 +106,7 @@ impl Step {
 pub(super) enum Failure {
     /// The server refused it and undid it. A guard that does not hold is a division by zero.
     Refused(SqlState),
-    /// The connection is gone, or took too long: it may have happened or not.
+    /// The connection is gone, or took too long: the statement may or may not have taken effect.
     Lost(String),
 }
 
@@ -132,7 +134,7 @@ fn is_end(code: &SqlState) -> bool {
     ends.iter().any(|class| code.code().starts_with(class)) || *code == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
-/// Where a link leads, and with which others.
+/// The host of a link, and the generation of links to which it belongs.
 pub(super) struct Place {
     host: usize,
     prepares: bool,
@@ -141,7 +143,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// A link that is made now.
+    /// The place of a link that is made now.
     pub(super) fn of(host: usize, prepares: bool, current: &Arc<AtomicUsize>) -> Self {
         Self { host, prepares, current: Arc::clone(current), generation: current.load(Ordering::Acquire) }
     }
@@ -152,16 +154,16 @@ pub(super) struct Link {
     client: Client,
     /// The host that it leads to, by its number in the address.
     pub(super) host: usize,
-    /// A warning arrived: what was committed since may not be on the standby.
+    /// Whether a warning arrived: commits since then may not be on the standby.
     warned: Arc<AtomicBool>,
     statements: Mutex<HashMap<Cow<'static, str>, Statement>>,
     /// Whether statements are prepared. A pooler that hands out connections by the transaction loses them.
     prepares: bool,
-    /// When a commit over it was last acknowledged. Held during a heartbeat, so that many readers cause one.
+    /// When a commit over it was last acknowledged. Locked during a heartbeat, so that many readers share one.
     acknowledged: tokio::sync::Mutex<Option<Instant>>,
-    /// Something was not answered in time: who waits for its turn must not wait as long again.
+    /// Whether a statement was not answered in time: a caller that waits for its turn must not wait as long again.
     is_silent: AtomicBool,
-    /// The process's links that are used, and those to which this one belongs.
+    /// The generation of links that the process uses, and the one to which this link belongs.
     current: Arc<AtomicUsize>,
     generation: usize,
     driver: JoinHandle<()>,
@@ -199,13 +201,13 @@ impl Link {
             || self.current.load(Ordering::Acquire) != self.generation
     }
 
-    /// Has all links of its generation be made anew.
+    /// Retires all links of this link's generation, so that they are replaced.
     pub(super) fn end_generation(&self) {
         let next = self.generation.wrapping_add(1);
         let _ = self.current.compare_exchange(self.generation, next, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Shows that the server is the primary, if it has not been shown lately, and reads its clock.
+    /// Verifies that the server is the primary, unless that was verified recently, and reads its clock.
     pub(super) async fn prove(&self) -> Result<Option<ServerClock>, Failure> {
         let mut acknowledged = self.acknowledged.lock().await;
         if acknowledged.is_some_and(|then| then.elapsed() < FRESH) {
@@ -256,7 +258,7 @@ impl Link {
         self.within(async { self.client.batch_execute(sql).await.map_err(|cause| Failure::of(&cause)) }).await
     }
 
-    /// Sends several statements at once, and returns what each found.
+    /// Sends several statements at once, and returns the rows of each.
     pub(super) async fn together(&self, steps: &[Step]) -> Result<Vec<Vec<Row>>, Failure> {
         self.within(async {
             self.prepare(steps).await?;
@@ -265,7 +267,8 @@ impl Link {
         .await
     }
 
-    /// Sends a transaction at once, and returns what each statement found. Every one must succeed, or nothing happens.
+    /// Sends a transaction at once, and returns the rows of each statement. Every statement must succeed, or nothing
+    /// happens.
     pub(super) async fn flight(&self, begin: &str, steps: &[Step]) -> Result<Vec<Vec<Row>>, Failure> {
         let sent = self.within(async {
             self.prepare(steps).await?;
@@ -310,7 +313,7 @@ impl Link {
         rows.map_err(|cause| Failure::of(&cause))
     }
 
-    /// Prepares what is not prepared yet: afterwards sending a statement does not wait for the server.
+    /// Prepares the statements that are not prepared yet: afterwards sending one does not wait for the server.
     async fn prepare(&self, steps: &[Step]) -> Result<(), Failure> {
         if self.prepares {
             for step in steps {
@@ -335,7 +338,7 @@ impl Link {
     }
 }
 
-/// Carries the connection until it ends, and looks out for warnings, which the library only logs.
+/// Drives the connection until it ends, and notes warnings, which the library only logs.
 async fn drive<S, T>(mut connection: Connection<S, T>, warned: Arc<AtomicBool>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,

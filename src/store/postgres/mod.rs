@@ -1,4 +1,4 @@
-//! The backend for a PostgreSQL server, or one that speaks like it: many processes on many machines share one vault.
+//! The backend for a PostgreSQL server, or a compatible one: many processes on many machines share one vault.
 //!
 //! ```text
 //! address, connect    the URL; the primary among its hosts, with TLS
@@ -7,12 +7,12 @@
 //! reads, audit        queries
 //! read_queue          reads of many callers in one statement
 //! store, writing      the contract; broken connections, and commits whose answer was lost
-//! filling, ending     a vault that comes from elsewhere, and one that goes there
+//! filling, ending     a vault that comes from elsewhere, and one that is moved elsewhere
 //! pace                limits over all nodes
-//! pulse               how it goes with the primary
+//! pulse               the state of the primary
 //! schema              the tables
-//! surroundings        what an operator should know of the server
-//! reasons             why it can't be used, in words
+//! surroundings        facts about the server for an operator
+//! reasons             why the server can't be used, as texts
 //! ```
 
 mod address;
@@ -92,7 +92,7 @@ pub(super) async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
     Ok(Opened::Store(Arc::new(Postgres::new(connector, link)), facts))
 }
 
-/// Opens the vault at an address as of this moment, to be read alone.
+/// Opens the vault at an address read-only, as of this moment.
 pub(super) async fn still(request: &OpenRequest) -> Result<(SharedStore, Facts), OpenError> {
     let connector = Connector::new(Address::read(&request.url)?);
     let place = connector.address().place().to_owned();
@@ -118,8 +118,8 @@ impl Place {
         &self.location
     }
 
-    /// Makes the tables, with a first commit, in one transaction. If somebody else has just made a vault here, nothing
-    /// happens.
+    /// Makes the tables, with a first commit, in one transaction. If another process has just made a vault here,
+    /// nothing happens.
     pub(super) async fn create(self, first: &Commit) -> Result<(), OpenError> {
         let unusable = |what: String| OpenError::Server { place: self.location.display().to_string(), what };
         let link = self.connector.connect().await.map_err(unusable)?;

@@ -1,8 +1,8 @@
-//! What a commit needs of the stored records and makes of them, worked out before it is sent: all of it then goes in one
-//! flight, and no lock is held while a decision is made.
+//! The conditions and changes of a commit, worked out before it is sent: all of them then go in one flight, and no lock
+//! is held while a decision is made.
 //!
 //! The first attempt assumes that the stored versions are those that the changes expect; the flight checks that. If it
-//! does not hold, the versions are read and the same work tells which changes are stale.
+//! does not hold, the versions are read, and planning again with them shows which changes are stale.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
@@ -16,12 +16,12 @@ use crate::{
 /// A name: its kind, account and text.
 pub(super) type Name = (Kind, Option<AccountId>, [u8; 32]);
 
-/// What is stored, as far as a commit mentions it.
+/// The stored state that a commit mentions.
 #[derive(Debug, Default)]
 pub(super) struct CurrentState {
     /// Versions of the records that exist.
     pub(super) versions: BTreeMap<RecordKey, u64>,
-    /// Who has a name.
+    /// The id of the record that has a name.
     pub(super) names: BTreeMap<Name, Vec<u8>>,
     /// Kinds of which an account has records.
     pub(super) occupied: BTreeSet<(Kind, AccountId)>,
@@ -58,7 +58,7 @@ struct Now<'a> {
 pub(super) struct Plan<'a> {
     /// Records that are replaced or removed, with the versions that they must have.
     pub(super) locked: Vec<(&'a RecordKey, u64)>,
-    /// Records that stay as they are, and what must hold for them.
+    /// Records that stay as they are, with the conditions that they must meet.
     pub(super) held: Vec<(&'a RecordKey, Condition)>,
     /// Kinds of which an account must have no record.
     pub(super) none_in: Vec<(Kind, AccountId)>,
@@ -78,12 +78,12 @@ pub(super) struct Plan<'a> {
     pub(super) rows: Vec<&'a AuditPut>,
     /// The changes that can't be made.
     pub(super) stale: Vec<usize>,
-    /// Changes whose names are taken, whatever becomes of the others.
+    /// Changes whose names are taken, whether or not the other changes are made.
     pub(super) taken: Vec<usize>,
 }
 
 impl<'a> Plan<'a> {
-    /// Works a commit out, from what is known or by assuming that its expectations hold.
+    /// Plans a commit, from the known stored state or by assuming that its expectations hold.
     pub(super) fn of(commit: &'a Commit, known: Option<&CurrentState>) -> Self {
         let names = known.map(|known| known.names.clone()).unwrap_or_default();
         let mut worked =
@@ -93,7 +93,7 @@ impl<'a> Plan<'a> {
             match worked.change(change) {
                 Fits::Yes => continue,
                 Fits::Stale => worked.plan.stale.push(number),
-                // A name that a refused change has put is free without that.
+                // A name that only a refused change has put is free.
                 Fits::Taken(by) if refused.contains(&by) => {}
                 Fits::Taken(_) => worked.plan.taken.push(number),
             }
@@ -120,7 +120,7 @@ impl<'a> Plan<'a> {
 enum Fits {
     Yes,
     Stale,
-    /// This record has its name.
+    /// This record has the name.
     Taken(RecordKey),
 }
 
@@ -152,7 +152,7 @@ impl<'a> Working<'a, '_> {
         Fits::Yes
     }
 
-    /// A record's state, and a place to change it.
+    /// The entry of a record's state, to read and change it.
     fn record(&mut self, key: &'a RecordKey) -> &mut Now<'a> {
         let is_in = |(kind, prefix): &(Kind, &[u8])| *kind == key.kind && key.id.starts_with(prefix);
         let removed = self.plan.prefixes.iter().any(is_in);
@@ -182,7 +182,8 @@ impl<'a> Working<'a, '_> {
         self.is(key, wanted)
     }
 
-    /// Whether a record is as wanted. If nothing is known of it, it is assumed, and checked by the flight.
+    /// Whether a record is as wanted. If nothing is known about the record, the condition is assumed to hold, and the
+    /// flight checks it.
     fn is(&mut self, key: &'a RecordKey, wanted: Condition) -> bool {
         let now = self.record(key);
         match (now.state, wanted) {

@@ -1,4 +1,4 @@
-//! How it goes with the primary: since when it fails, when it last acknowledged something, and what its clock says.
+//! The state of the primary: since when it fails, when it last acknowledged a commit, and the time on its clock.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,16 +12,16 @@ use crate::store::ServerClock;
 /// How long calls wait for the server to come back, which a failover takes: from when it was noticed, so that a call whose
 /// steps wait one after the other ends in time for its client.
 const PATIENCE: Duration = Duration::from_secs(26);
-/// How long they wait if it has been away for longer than that.
+/// How long calls wait if the server has been away for longer than that.
 const LEAST: Duration = Duration::from_secs(3);
-/// How long after its last acknowledgement a server counts as one that comes back.
+/// How long after its last acknowledgement a server is expected to come back.
 const HOPEFUL: Duration = Duration::from_secs(30);
-/// A clock that was read within this is as good as any.
+/// A clock reading with an error of at most this is as good as any.
 const EXACT: Duration = Duration::from_millis(250);
-/// How long a clock that was read exactly is better than one that was not.
+/// How long an exact clock reading is preferred to a newer inexact one.
 const REMEMBERED: Duration = Duration::from_secs(10);
 
-/// What is known of the primary.
+/// The known state of the primary.
 #[derive(Debug, Default)]
 pub(super) struct Pulse(Mutex<State>);
 
@@ -35,34 +35,34 @@ struct State {
 }
 
 impl Pulse {
-    /// A commit was acknowledged.
+    /// Records that a commit was acknowledged.
     pub(super) fn acknowledged(&self) {
         let mut state = self.state();
         (state.failing, state.acknowledged) = (None, Some(Instant::now()));
     }
 
-    /// What was begun then failed, because the server can't be reached.
+    /// Records that an operation which began at `begun` failed because the server can't be reached.
     pub(super) fn failed(&self, begun: Instant) {
         self.state().failing.get_or_insert(begun);
     }
 
-    /// Until when a call that begins now waits for the server.
+    /// The time until which a call that begins now waits for the server.
     pub(super) fn until(&self) -> Instant {
         let now = Instant::now();
         self.state().failing.map_or(now + PATIENCE, |since| (since + PATIENCE).max(now + LEAST))
     }
 
-    /// Whether it does not answer.
+    /// Whether the server does not answer.
     pub(super) fn is_failing(&self) -> bool {
         self.state().failing.is_some()
     }
 
-    /// Whether it acknowledged something lately, so that calls may wait for it.
+    /// Whether the server acknowledged a commit recently, so that calls may wait for it.
     pub(super) fn is_hopeful(&self) -> bool {
         self.state().acknowledged.is_some_and(|then| then.elapsed() < HOPEFUL)
     }
 
-    /// Its clock was read.
+    /// Records a reading of the server's clock.
     pub(super) fn read_clock(&self, clock: ServerClock) {
         let mut state = self.state();
         let is_worse = |known: &ServerClock| known.give.max(EXACT) < clock.give && known.read.elapsed() < REMEMBERED;
@@ -71,7 +71,7 @@ impl Pulse {
         }
     }
 
-    /// What its clock says, if that is known.
+    /// The best known reading of the server's clock, if there is one.
     pub(super) fn clock(&self) -> Option<ServerClock> {
         self.state().clock
     }

@@ -1,5 +1,5 @@
-//! Reads of records, gathered: what many callers want while the connection is busy is read by one statement. Under load a
-//! statement costs the server more than the records that it finds.
+//! Combines reads of records: one statement reads what several callers request while the connection is busy. Under load
+//! a statement costs the server more than the records that it finds.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -33,20 +33,20 @@ struct Waiting {
     callers: Vec<Caller>,
 }
 
-/// A caller who waits.
+/// A waiting caller.
 struct Caller {
     keys: Vec<RecordKey>,
     answer: oneshot::Sender<ReadRecords>,
 }
 
-/// The right to have a statement on its way. When it ends, it goes to those who wait.
+/// The right to have a statement on its way. Dropping it passes it to the waiting callers.
 struct Turn(Arc<Shared>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut waiting = self.0.read_queue.lock();
         let callers = waiting.next();
-        // Without a runtime nobody waits who could hear an answer.
+        // Without a runtime no caller can receive an answer.
         let runtime = Handle::try_current().ok().filter(|_| !callers.is_empty());
         let Some(runtime) = runtime else {
             waiting.under_way -= 1;
@@ -58,7 +58,7 @@ impl Drop for Turn {
 }
 
 impl Waiting {
-    /// Those whose records are read next.
+    /// Takes the callers whose records are read next.
     fn next(&mut self) -> Vec<Caller> {
         let mut count = 0;
         let fits = |caller: &&Caller| {
@@ -102,7 +102,7 @@ async fn of_server(shared: &Shared, keys: &[RecordKey]) -> ReadRecords {
     shared.read_over(Reads::Records, |link| async move { reads::read(&link, keys).await }).await
 }
 
-/// Reads what these want.
+/// Reads the records of these callers, and answers each.
 async fn serve(turn: Turn, callers: Vec<Caller>) {
     let wanted: BTreeSet<&RecordKey> = callers.iter().flat_map(|caller| &caller.keys).collect();
     let wanted: Vec<RecordKey> = wanted.into_iter().cloned().collect();
@@ -112,7 +112,7 @@ async fn serve(turn: Turn, callers: Vec<Caller>) {
     for Caller { keys, answer } in callers {
         let own = found.as_ref().map_err(Clone::clone);
         let own = own.map(|found| keys.iter().map(|key| found.get(key).cloned().flatten()).collect());
-        // A caller that is gone wants no answer.
+        // The caller may have stopped waiting.
         let _ = answer.send(own);
     }
 }

@@ -164,14 +164,14 @@ fn selection(list: &List, life: Life, values: &mut Values) -> String {
 pub(super) struct Values(pub(super) Vec<Value>);
 
 impl Values {
-    /// Adds a value, and returns how the statement names it.
+    /// Adds a value, and returns its placeholder in the statement.
     pub(super) fn push(&mut self, value: Value) -> String {
         self.0.push(value);
         format!("${}", self.0.len())
     }
 }
 
-/// What is stored of all that a commit mentions.
+/// Reads the stored state that a commit mentions.
 pub(super) async fn known(link: &Link, commit: &Commit) -> Result<CurrentState, Failure> {
     let mut steps = questions(commit);
     if let Some(tail) = &commit.tail {
@@ -203,7 +203,7 @@ pub(super) async fn known(link: &Link, commit: &Commit) -> Result<CurrentState, 
     Ok(known)
 }
 
-/// What to ask about the records, the names and the accounts of a commit.
+/// The queries for the records, the names and the accounts of a commit.
 fn questions(commit: &Commit) -> Vec<Step> {
     let mut mentioned: Vec<&RecordKey> = Vec::new();
     let (mut names, mut none_in) = (Vec::new(), Vec::new());
@@ -246,7 +246,7 @@ fn questions(commit: &Commit) -> Vec<Step> {
     ]
 }
 
-/// Asks for the last record of a chain.
+/// The query for the last record of a chain.
 pub(super) fn tail_step(chain: u32) -> Step {
     let places = [place(chain, 0), end(chain)].map(|place| Value::Number(place.unwrap_or(i64::MAX)));
     Step::new("SELECT place, mac FROM audit WHERE place BETWEEN $1 AND $2 ORDER BY place DESC LIMIT 1", places.into())

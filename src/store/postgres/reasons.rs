@@ -1,4 +1,5 @@
-//! Why a server can't be used, in words, and what to do about it. Its own messages are not shown: they may quote values.
+//! Texts that describe why a server can't be used, with the remedy. Its own messages are not shown: they may quote
+//! values.
 
 use std::io;
 
@@ -10,10 +11,10 @@ use super::{
     link::Failure,
 };
 
-/// What to do about statements that a pooler lost.
+/// The remedy if a pooler lost prepared statements.
 const POOLER: &str = "a pooler gives its connections away by the transaction and loses prepared statements; add `prepare=never` to the address";
 
-/// Why a connection could not be made.
+/// Describes why a connection could not be made.
 pub(super) fn of_connecting(cause: &tokio_postgres::Error, node: &Node) -> String {
     if let Some(code) = cause.code() {
         return of_refusal(code, node);
@@ -40,7 +41,7 @@ pub(super) fn of_connecting(cause: &tokio_postgres::Error, node: &Node) -> Strin
     words + remedy
 }
 
-/// Why a server, or a pooler before it, refused a connection.
+/// Describes why a server, or a pooler before it, refused a connection.
 fn of_refusal(code: &SqlState, node: &Node) -> String {
     let words = match code {
         code if *code == SqlState::INVALID_PASSWORD => {
@@ -70,7 +71,7 @@ fn of_refusal(code: &SqlState, node: &Node) -> String {
     words.to_owned()
 }
 
-/// Everything that led to an error, in turn. An I/O error hides the one that it carries.
+/// The causes of an error, in turn. An I/O error hides the error that it carries.
 fn causes<'a>(cause: &'a tokio_postgres::Error) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(std::error::Error::source(cause), |next| {
         let carried = next.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -112,7 +113,7 @@ fn of_certificate(why: &CertificateError) -> String {
     }
 }
 
-/// Why a statement was refused.
+/// Describes why a statement was refused.
 pub(super) fn of_statement(code: &SqlState) -> String {
     let words = match code.code() {
         "42501" => {
@@ -127,7 +128,7 @@ pub(super) fn of_statement(code: &SqlState) -> String {
     format!("{words} ({})", code.code())
 }
 
-/// Why something did not succeed.
+/// Describes a failure.
 pub(super) fn of_failure(cause: &Failure) -> String {
     match cause {
         Failure::Refused(code) => of_statement(code),

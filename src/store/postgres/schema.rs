@@ -11,9 +11,9 @@ pub(super) const FORMAT: u32 = 2;
 pub(super) const CREATE: &str = include_str!("../../../migrations/postgres/0001_records.sql");
 /// The application id in the `vault` table.
 pub(super) const APPLICATION: &[u8] = b"CSGN";
-/// What the application id goes on with while a vault that comes from elsewhere is not complete; then its mark follows.
+/// The beginning of the application id while a vault from elsewhere is not complete; its mark follows.
 const UNFINISHED: &[u8] = b"CSGN unfinished ";
-/// What it goes on with once the vault was moved elsewhere; then the place follows.
+/// The beginning of the application id once the vault was moved elsewhere; the place follows.
 const MOVED: &[u8] = b"CSGN moved ";
 /// Removes the tables.
 pub(super) const DROP: &str =
@@ -22,22 +22,22 @@ pub(super) const DROP: &str =
 pub(super) const TABLES: [&str; 9] =
     ["vault", "record", "record_count", "record_name", "record_word", "audit", "writer", "heartbeat", "pace"];
 
-/// What a database holds.
+/// The contents of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Holds {
     /// No vault.
     Nothing,
     /// A vault of this format.
     Vault(u32),
-    /// One that is not complete, with its mark.
+    /// A vault that is not complete, with its mark.
     Unfinished(String),
-    /// What is left of one that was moved to this place.
+    /// The remains of a vault that was moved to this place.
     Moved(String),
-    /// A table of that name, of another program.
+    /// A table `vault` of another program.
     Other,
 }
 
-/// What the connection's schema holds.
+/// Returns the contents of the connection's schema.
 pub(super) async fn holds(link: &Link) -> Result<Holds, Failure> {
     // The information schema does not show a table to a role without a right on it.
     let there = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'vault'";
@@ -85,7 +85,8 @@ pub(super) fn stamp(application: &[u8]) -> Step {
     Step::new(sql, vec![Value::Bytes(application.to_vec()), Value::Number(i64::from(FORMAT))])
 }
 
-/// Checks the schema and what this program keeps beside the records. Empty: sound.
+/// Checks the schema and the data that this program derives from the records. Returns the findings, none if all is
+/// sound.
 pub(super) async fn examine(link: &Link) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     let columns = "SELECT table_name || '.' || column_name || ' ' || data_type FROM information_schema.columns \

@@ -1,7 +1,8 @@
 //! The contract's methods: over which connection they run, and what happens when one breaks.
 //!
-//! There are a connection that writes, one that reads records by their keys, and one for all other reads, which may be long.
-//! All are pipelined; a pool would add checks and hand-overs and gain nothing. A commit whose answer is lost is found out about before anything else is written.
+//! There are a connection that writes, one that reads records by their keys, and one for all other reads, which may be
+//! long. All are pipelined; a pool would add checks and hand-overs and gain nothing. If the answer to a commit is lost,
+//! its outcome is found out before anything else is written.
 
 use std::{
     sync::{
@@ -36,11 +37,11 @@ use crate::{
     },
 };
 
-/// How long is waited to see whether the store can be written: who asks is a balancer.
+/// The timeout of a probe, which serves load balancers.
 const PROBE: Duration = Duration::from_millis(500);
 /// The pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What a reading connection is for.
+/// The purpose of a reading connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reads {
     /// Records by their keys, as every call does.
@@ -63,7 +64,7 @@ pub(super) struct Shared {
     pub(super) pulse: Pulse,
     sweeps: Sweeps,
     closed: AtomicBool,
-    /// The connection whose transaction reads everything as of one moment; nothing is written then.
+    /// The connection whose transaction reads everything as of one moment; if there is one, nothing is written.
     still: Option<Arc<Link>>,
     /// The connection whose transaction keeps all writers away.
     pub(super) held: Mutex<Option<Link>>,
@@ -73,7 +74,7 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Reader {
     link: std::sync::Mutex<Option<Arc<Link>>>,
-    /// Held while it is made anew, so that many waiting calls make one connection.
+    /// Locked while the connection is replaced, so that many waiting calls make one connection.
     making: Mutex<()>,
 }
 
@@ -114,7 +115,7 @@ impl Shared {
         }
     }
 
-    /// Refuses to write what is read as of one moment.
+    /// Returns an error if the store is closed or is read as of one moment.
     fn writable(&self) -> Result<(), StoreError> {
         self.open()?;
         if self.still.is_some() { Err(self.unreachable("it is only read here")) } else { Ok(()) }
@@ -139,7 +140,7 @@ impl Shared {
         self.read_over(Reads::Rest, act).await
     }
 
-    /// The same over the connection for these reads.
+    /// As [`Self::read`], over the connection for these reads.
     pub(super) async fn read_over<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         reads: Reads,
@@ -154,7 +155,7 @@ impl Shared {
             let link = self.reader(reads, until).await?;
             let begun = Instant::now();
             let (read, proven) = futures::join!(act(Arc::clone(&link)), self.prove(&link));
-            // A long read outlives what was shown at its beginning.
+            // By the end of a long read, the proof from its beginning has expired.
             let proven = if proven.is_ok() { self.prove(&link).await } else { proven };
             match proven.and(read) {
                 Ok(read) => return Ok(read),
@@ -200,7 +201,7 @@ impl Shared {
         Ok(link)
     }
 
-    /// Shows that a connection's server is the primary.
+    /// Verifies that a connection's server is the primary.
     async fn prove(&self, link: &Link) -> Result<(), Failure> {
         if let Some(clock) = link.prove().await? {
             self.pulse.acknowledged();
@@ -217,7 +218,7 @@ impl Shared {
         }
     }
 
-    /// Connects for statements that are the same again and again. Planning them each time, which servers do for lists of
+    /// Connects for statements that are sent again and again. Planning them each time, which servers do for lists of
     /// keys, takes longer than carrying them out.
     pub(super) async fn connect_to_plan_once(&self, until: Instant) -> Result<Link, StoreError> {
         let link = self.connect(until).await?;
@@ -252,7 +253,7 @@ impl Shared {
         if let (Some(link), Some(lease)) = (writing.link.take(), writing.lease.take()) {
             let values = vec![Value::Number(i64::from(lease.chain)), Value::Number(lease.epoch)];
             let step = Step::new("UPDATE writer SET lease_until = 0 WHERE chain = $1 AND epoch = $2", values);
-            // If it can't be given back, it ends by itself.
+            // A lease that can't be given back expires by itself.
             let _ = link.query(&step).await;
         }
         for reader in [&self.records, &self.rest] {
@@ -344,9 +345,10 @@ impl Store for Postgres {
         match timeout(PROBE, probe).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(Failure::Refused(code)))) => Err(self.shared.unreachable(&reasons::of_statement(&code))),
-            // It was reached, and has no chain for this process.
+            // The server was reached, and has no chain for this process.
             Ok(Err(error)) if !self.shared.pulse.is_failing() => Err(error),
-            // In a failover all processes see the same: if all said so, a balancer would have nobody to wait at.
+            // In a failover all processes fail alike: if all reported it, a load balancer would have no process left to
+            // send calls to.
             _ if self.shared.pulse.is_hopeful() => Ok(()),
             Ok(Ok(Err(Failure::Lost(why)))) => Err(self.shared.unreachable(&why)),
             Ok(Err(error)) => Err(error),

@@ -1,4 +1,4 @@
-//! What an operator should know about the server: how durable it is, its clock, its standbys, the role's rights, encryption.
+//! Facts about the server for an operator: its durability, its clock, its standbys, the role's rights, encryption.
 
 use tokio::time::Instant;
 
@@ -14,20 +14,20 @@ use crate::{
     store::{Circumstance, ServerClock, Surroundings},
 };
 
-/// The settings that are looked at.
+/// The settings that are examined.
 const SETTINGS: [&str; 4] = ["fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names"];
 /// A standby that lacks more of the log than this is behind.
 const BEHIND: i64 = 16 << 20;
 
 /// The right to prune the audit log.
 const PRUNES: &str = "DELETE on audit";
-/// Rights without which nodes serve every call.
+/// Rights that no call of a node needs.
 const UNUSED: [&str; 4] = [PRUNES, "UPDATE on audit", "DELETE on writer", "DELETE on heartbeat"];
 
-/// Looks at everything.
+/// Examines the server.
 pub(super) async fn look(link: &Link, connector: &Connector) -> Result<Surroundings, Failure> {
     let now = Step::new("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", Vec::new());
-    // Once to have it prepared, which takes a trip of its own.
+    // The first query prepares the statement, which takes a round trip of its own.
     link.query(&now).await?;
     let asked = Instant::now();
     let rows = link.query(&now).await?;
@@ -139,7 +139,7 @@ async fn role(link: &Link) -> Result<Vec<Circumstance>, Failure> {
     Ok(vec![rights, role])
 }
 
-/// As it was asked for: a connection without it is not made where it is.
+/// The encryption that the address requires: a connection without it is not made.
 fn encryption(connector: &Connector) -> Circumstance {
     let nodes = &connector.address().nodes;
     let clear = nodes.iter().filter(|node| node.tls == Tls::Off);

@@ -1,4 +1,4 @@
-//! The writing side: commits, the chain that this process holds, and what became of a commit whose answer was lost.
+//! The writing side: commits, the chain that this process holds, and the outcome of a commit whose answer was lost.
 
 use std::sync::Arc;
 
@@ -28,12 +28,12 @@ pub(super) struct Writing {
     pub(super) lease: Option<Lease>,
 }
 
-/// What became of a flight.
+/// The outcome of a flight.
 enum FlightEnd {
     Done,
     /// A guard did not hold, or the server had to undo it: nothing happened.
     Refused,
-    /// The same, because somebody else kept something locked.
+    /// As [`Self::Refused`], because another transaction held a lock.
     Locked,
 }
 
@@ -78,7 +78,7 @@ impl Shared {
         Err(StoreError::Unavailable("other processes were faster each time".to_owned()))
     }
 
-    /// Sends a flight, and finds out what became of it if its answer is lost.
+    /// Sends a flight, and finds out its outcome if its answer is lost.
     async fn fly(
         &self,
         writing: &mut Writing,
@@ -119,7 +119,7 @@ impl Shared {
         }
     }
 
-    /// Whether a flight happened whose answer was lost.
+    /// Whether a flight whose answer was lost was committed.
     ///
     /// The epoch is moved under the lock of the writer's row: the old flight has ended by then, and can't begin any more.
     /// When that commit is acknowledged, everything before it is as durable.
@@ -137,7 +137,7 @@ impl Shared {
             let link = self.connect(until).await.map_err(|_| unknown())?;
             match link.flight(BEGIN, &steps).await {
                 Ok(found) => {
-                    // Another writer has the chain: whether it has happened can't be told any more.
+                    // Another writer has the chain: the outcome can't be found out any more.
                     let row = found.first().and_then(|rows| rows.first()).ok_or_else(unknown)?;
                     let lease = Lease { chain: sent.chain, epoch: column(row, 0), flight: column(row, 1) };
                     self.pulse.acknowledged();
@@ -155,7 +155,7 @@ impl Shared {
         }
     }
 
-    /// The chain that this process writes: the one it has, one that nobody holds any more, or a new one.
+    /// The chain that this process writes: the one that it has, one whose lease has expired, or a new one.
     pub(super) async fn lease(&self, writing: &mut Writing, until: Instant) -> Result<Lease, StoreError> {
         if let Some(lease) = writing.lease.filter(|_| writing.link.as_ref().is_some_and(|link| !link.is_closed())) {
             return Ok(lease);
@@ -184,7 +184,7 @@ impl Shared {
         }
     }
 
-    /// Refuses to go on if another process keeps all writers away, which it may do for long.
+    /// Returns an error if another process keeps all writers away, which it may do for long.
     async fn not_kept_away(&self, writing: &mut Writing, until: Instant) -> Result<(), StoreError> {
         let Some(lease) = writing.lease else { return Ok(()) };
         let sql = "SELECT chain FROM writer WHERE chain = $1 FOR UPDATE SKIP LOCKED";
@@ -211,7 +211,7 @@ impl Shared {
         Ok(is_held)
     }
 
-    /// Asks something over the writing connection, which may be asked twice.
+    /// Runs `act` over the writing connection. It may run more than once.
     async fn ask<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         writing: &mut Writing,
@@ -241,7 +241,7 @@ impl Shared {
         }
     }
 
-    /// Shows that something can be written. It leaves the chain as it is, whatever becomes of it.
+    /// Shows that something can be written. Whether it succeeds or not, the chain is unchanged.
     pub(super) async fn probe(&self) -> Result<Result<(), Failure>, StoreError> {
         // The task that holds the lock waits for the same server.
         let Ok(mut writing) = self.writing.try_lock() else { return Ok(Err(Failure::Lost("it is busy".to_owned()))) };

@@ -31,7 +31,7 @@ pub(super) fn all(conn: &Connection, commit: &Commit) -> Result<Committed, Store
         match one(conn, change)? {
             Done::Yes => continue,
             Done::Stale => stale.push(number),
-            // A name that a refused change has put is free without that.
+            // A name that only a refused change has put is free.
             Done::Taken if has_name_of(conn, change, &refused)? => {}
             Done::Taken => taken.push(number),
         }
@@ -162,7 +162,7 @@ fn add_to_count(conn: &Connection, kind: Kind, account: &[u8], life: u8, by: i64
     one_changed(conn.prepare_cached(sql)?.execute(params![kind.number(), account, life, by])?)
 }
 
-/// Takes records off the counts of their accounts.
+/// Subtracts records from the counts of their accounts.
 fn take_off_counts(conn: &Connection, kind: Kind, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
     let sql = "SELECT account, life, count(*) FROM record WHERE kind = ? AND id BETWEEN ? AND ? GROUP BY account, life";
     let mut statement = conn.prepare_cached(sql)?;

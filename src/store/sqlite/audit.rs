@@ -35,8 +35,8 @@ use crate::{
 const WORK: usize = 8192;
 const READING: usize = 8;
 
-/// After so many segments without a match a search looks where the next record is. One with a number far out is damage, and
-/// must not make it visit every segment up to there.
+/// The number of segments without a match after which a search looks up where the next record is. A record with a
+/// number far out is damage, and must not make the search visit every segment before it.
 const BARREN: usize = 64;
 
 pub(super) const COLUMNS: &str = "place, at, mac, body";
@@ -102,7 +102,7 @@ pub(super) fn remove(conn: &Connection, chain: u32, (from, upto): (u64, u64)) ->
     Ok(())
 }
 
-/// Sees every record of a chain, by its number.
+/// Passes every record of a chain to `see`, in the order of their numbers.
 pub(super) fn each(conn: &Connection, chain: u32, see: &mut dyn FnMut(&AuditRecord)) -> Result<(), StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM audit WHERE place BETWEEN ? AND ? ORDER BY place");
     let mut statement = conn.prepare_cached(&sql)?;
@@ -317,7 +317,7 @@ fn matching(
     Ok(records.collect::<Result<_, _>>()?)
 }
 
-/// The segments of a chain that are full, as far as there is anything in them.
+/// The full segments of a chain that have records or index entries.
 pub(super) fn full_segments(conn: &Connection, chain: u32) -> Result<BTreeSet<i64>, StoreError> {
     let Some((first, last)) = ends(conn, chain)? else { return Ok(BTreeSet::new()) };
     let full = segment_of(first)..=segment_of(last.saturating_sub(SEGMENT - 1));

@@ -1,4 +1,4 @@
-//! The database file, open beside SQLite's own descriptors, to read what SQLite does not show.
+//! The database file, open beside SQLite's own descriptors, to read data that SQLite does not expose.
 //!
 //! On Unix, closing any descriptor of a file releases all locks that the process has on it, SQLite's too. So a process opens
 //! each database once for all its stores, and closes it after the last connection.
@@ -13,7 +13,7 @@ use std::{
 /// The open files.
 static OPEN: Mutex<Vec<(Number, Weak<File>)>> = Mutex::new(Vec::new());
 
-/// Opens the file at a path, or returns it if it is open. `number` is its identity, where there is one.
+/// Opens the file at a path, or returns it if it is open. `number` is its identity, on systems that have one.
 pub(super) fn open(path: &Path, number: Option<Number>) -> io::Result<Arc<File>> {
     let Some(number) = number else { return File::open(path).map(Arc::new) };
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -26,13 +26,13 @@ pub(super) fn open(path: &Path, number: Option<Number>) -> io::Result<Arc<File>>
     Ok(file)
 }
 
-/// Waits until the disk has what was written to the file at a path.
+/// Waits until the disk has all writes to the file at a path.
 #[cfg(unix)]
 pub(super) fn sync(path: &Path, number: Option<Number>) -> io::Result<()> {
     open(path, number)?.sync_data()
 }
 
-/// Windows syncs a file for those alone who may write it.
+/// Windows syncs a file only through a handle that may write it.
 #[cfg(not(unix))]
 pub(super) fn sync(path: &Path, _number: Option<Number>) -> io::Result<()> {
     File::options().write(true).open(path)?.sync_data()
@@ -50,7 +50,7 @@ pub(super) fn number(facts: &Metadata) -> Option<Number> {
     Some((facts.dev(), facts.ino()))
 }
 
-/// On Windows nobody can move or remove a file that SQLite has open.
+/// On Windows no process can move or remove a file that SQLite has open.
 #[cfg(not(unix))]
 pub(super) type Number = ();
 

@@ -1,4 +1,4 @@
-//! Configures connections: what SQLite must refuse, and how long it waits for other processes.
+//! Configures connections: the features that SQLite must refuse, and how long it waits for other processes.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -45,7 +45,7 @@ struct Limits {
 }
 
 impl Patience {
-    /// Waits until this time from now on.
+    /// Makes all waits end at this time from now on.
     pub(super) fn until(&self, until: Instant) {
         *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
@@ -137,7 +137,7 @@ pub(super) fn run(conn: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
     conn.prepare_cached(sql)?.execute([]).map(drop)
 }
 
-/// Reads a consistent snapshot, whatever others commit meanwhile.
+/// Reads a consistent snapshot, unaffected by other commits meanwhile.
 pub(super) fn at_one_moment<T>(
     conn: &Connection,
     read: impl FnOnce() -> Result<T, StoreError>,
@@ -185,7 +185,7 @@ fn copy_into(spot: &Spot, to: &Path) -> Result<(), OpenError> {
 
 /// Switches a new database to a write-ahead log.
 pub(super) fn keep_a_log(conn: &Connection) -> Result<(), StoreError> {
-    // If the disk is full, SQLite keeps the mode that it had, and only says so.
+    // If the disk is full, SQLite keeps the mode that it had, and only reports that.
     let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
     if mode == "wal" { Ok(()) } else { Err(StoreError::Unavailable("its journal mode can't be set".to_owned())) }
 }

@@ -1,21 +1,22 @@
-//! Reads tables of a damaged database: every row that can be reached, whatever pages can't be read.
+//! Reads tables of a damaged database: every row that can be reached, even if some pages can't be read.
 
 use rusqlite::{Connection, ErrorCode, Row, params};
 
 use crate::store::StoreError;
 
-/// Rows that one page can hold at most: so many numbers are tried for each page that can't be read.
+/// The most rows that one page can hold. At most this many unreadable numbers are tried for each page of the database.
 const ROWS_OF_A_PAGE: i64 = 128;
 
-/// How a table is read, whatever is damaged in it.
+/// The description of a table that is read.
 pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) key: &'static str,
     pub(super) columns: &'static str,
 }
 
-/// Sees every row of a table that can be read: forwards up to the first page that can't, backwards from the end, and then
-/// from each number in between to the next row. A row may be seen twice. Returns whether some could not be read.
+/// Passes every readable row of a table to `see`: forwards up to the first unreadable page, backwards from the end, and
+/// then from each number in between to the next row. A row may be passed twice. Returns whether some rows could not be
+/// read.
 pub(super) fn rows<T>(
     conn: &Connection,
     table: &Table,
@@ -51,8 +52,8 @@ pub(super) fn rows<T>(
     Ok(true)
 }
 
-/// Sees the rows of a table in an order until one can't be read; then returns the number of the last one, 0 if there was
-/// none.
+/// Passes the rows of a table to `see` in an order until one can't be read; then returns the number of the last one, 0
+/// if there was none.
 fn scan<T>(
     conn: &Connection,
     table: &Table,

@@ -19,7 +19,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// For a connection that can't be opened while the store is in use.
+/// Converts the error of a connection that can't be opened while the store is in use.
 impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
         match error {
@@ -72,12 +72,12 @@ pub(super) fn is_unsynced(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(what) | StoreError::Unknown(what) if what.starts_with(NOT_SYNCED))
 }
 
-/// The error of a sync without which nothing is committed.
+/// The error of a failed sync, without which nothing is committed.
 pub(super) fn unsynced(cause: &io::Error) -> StoreError {
     StoreError::Unavailable(format!("{NOT_SYNCED} ({cause})"))
 }
 
-/// What went wrong, with SQLite's error number. SQLite's own messages don't say what to do.
+/// Describes an error, with SQLite's error number. SQLite's own messages give no remedy.
 pub(super) fn in_words(code: ffi::Error) -> String {
     let number = code.extended_code;
     match number {

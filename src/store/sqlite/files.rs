@@ -196,13 +196,13 @@ fn sync_contents(path: &Path) -> Result<(), OpenError> {
 /// Syncs a folder. Otherwise a power cut can lose a file's name although its contents are safe.
 ///
 /// # Errors
-/// What the system said.
+/// The system's error.
 #[cfg(unix)]
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// There, a folder can't be opened.
+/// On other systems, a folder can't be opened.
 #[cfg(not(unix))]
 pub fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
@@ -211,7 +211,7 @@ pub fn sync_folder(_folder: &Path) -> io::Result<()> {
 /// Renames a file, unless the new name exists: another process may just have made a file there.
 ///
 /// # Errors
-/// What the system said.
+/// The system's error.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::{
@@ -236,21 +236,21 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to)?;
     match fs::remove_file(from) {
-        // Another process took it for what a killed one left.
+        // Another process removed it as the leftover of a killed one.
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
 }
 
-/// Removes a database that is a draft or a copy, with what SQLite puts beside it. What can't be removed is sealed like the
-/// vault, and the next process that makes a vault reports it.
+/// Removes a database that is a draft or a copy, with the files that SQLite puts beside it. A file that can't be
+/// removed is sealed like the vault, and the next process that makes a vault reports it.
 pub(super) fn remove_database(path: &Path) {
     for ending in ["", "-wal", "-shm", "-journal"] {
         let _ = fs::remove_file(beside(path, ending));
     }
 }
 
-/// Describes what a waiter for the database's write lock is waiting for.
+/// Describes the holder of the database's write lock, for a caller that waits for it.
 pub(super) fn obstacle(file: &Path) -> String {
     let holder = lock_holder(file).map_or_else(|| "another process".to_owned(), |holder| format!("process {holder}"));
     format!("{holder} holds the vault's write lock and does not let go of it; see whether it is stopped or hangs")
@@ -310,7 +310,7 @@ pub fn create_private_dir(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder of the vault at an address, whether it is there or not.
+/// The folder of the vault at an address, whether it exists or not.
 pub(in crate::store) fn folder_of(data_dir: &Path, address: &str) -> Option<PathBuf> {
     named(data_dir, address).ok().map(|(folder, _)| folder)
 }

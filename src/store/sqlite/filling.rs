@@ -1,4 +1,4 @@
-//! A vault's file that is filled with what comes from elsewhere, under a name by which nothing opens it.
+//! Fills a vault's file with data from elsewhere, under a name by which no process opens it.
 
 use std::{
     fs,
@@ -20,21 +20,21 @@ use crate::store::{
     open::blocking,
 };
 
-/// What the name of an unfinished file goes on with, before its mark.
+/// The part of an unfinished file's name between the vault's name and the mark.
 const ENDING: &str = ".unfinished-";
-/// What the name of a backup that is being made ends with.
+/// The ending of the name of a backup that is being made.
 const SCRATCH: &str = ".backup";
-/// What the file of a repair ends with.
+/// The ending of the name of a repair's file.
 const WORKPIECE: &str = ".server";
 
-/// The file. Dropped, it is removed, unless it was kept.
+/// The file. Dropping this removes it, unless it was kept.
 pub(in crate::store) struct Filling {
     spot: Spot,
     path: PathBuf,
     conn: Option<Connection>,
     request: OpenRequest,
     kept: bool,
-    /// Held so that one process at a time does this; dropping it releases the lock. `None`: a snapshot has it now.
+    /// Lets one process at a time fill a file; dropping it releases the lock. `None`: a snapshot has it now.
     lock: Option<fs::File>,
 }
 
@@ -53,7 +53,7 @@ impl Filling {
         Ok(found)
     }
 
-    /// Finds what was filled at an address, and has no name yet.
+    /// Finds a file that was filled for an address, and is not published yet.
     pub(in crate::store) fn unfinished(
         request: &OpenRequest,
         address: &str,
@@ -95,7 +95,7 @@ impl Filling {
 
     pub(in crate::store) async fn begin(&mut self) -> Result<(), OpenError> {
         self.kept = false;
-        // A killed process may have left one.
+        // A killed process may have left a file.
         remove(&self.path);
         let path = self.path.clone();
         self.conn = Some(blocking(move || begin(&path)).await?);
@@ -135,7 +135,7 @@ impl Filling {
         .await
     }
 
-    /// Gives the file, which nobody has open any more, the vault's name.
+    /// Gives the file the vault's name. No connection may have it open any more.
     pub(in crate::store) fn publish(mut self) -> Result<(), OpenError> {
         let (file, path) = (self.spot.file(), &self.path);
         let failed = |cause: rusqlite::Error| StoreError::from(cause).at(path);
@@ -153,13 +153,13 @@ impl Filling {
         files::sync_file(file)
     }
 
-    /// The file as a snapshot, which removes it in the end.
+    /// The file as a snapshot, which removes it when it is dropped.
     pub(in crate::store) fn into_snapshot(mut self) -> Snapshot {
         self.kept = true;
         Snapshot::at(self.path.clone(), self.lock.take())
     }
 
-    /// The same without its lock, which a repair of the file takes.
+    /// As [`Self::into_snapshot`], without the lock, which a repair of the file takes.
     pub(in crate::store) fn into_unlocked(mut self) -> Snapshot {
         self.kept = true;
         Snapshot::at(self.path.clone(), None)
@@ -180,7 +180,7 @@ impl Drop for Filling {
     }
 }
 
-/// The unfinished file beside a place where no vault is, if there is one.
+/// The unfinished file beside a place without a vault, if there is one.
 pub(super) fn unfinished_at(spot: &Spot) -> Result<Option<PathBuf>, OpenError> {
     Ok(left_in(spot)?.into_iter().next())
 }
@@ -201,7 +201,7 @@ fn left_in(spot: &Spot) -> Result<Vec<PathBuf>, OpenError> {
 
 fn remove(path: &Path) {
     for ending in ["", "-wal", "-shm", "-journal"] {
-        // One that can't be removed is sealed like the vault, and the next attempt tries again.
+        // A file that can't be removed is sealed like the vault, and the next attempt tries again.
         let _ = fs::remove_file(beside(path, ending));
     }
 }
@@ -226,7 +226,7 @@ fn add(conn: &Connection, records: Vec<(Record, Finders)>, rows: &[AuditPut]) ->
         if !apply::insert(conn, &record)? {
             return Err(twice());
         }
-        // A name that two records claim finds the first; the examination tells of the other.
+        // A name that two records claim finds the first; the examination reports the other.
         apply::put_finders(conn, &Put { record, index: Index::Replace(finders) })?;
     }
     for row in rows {

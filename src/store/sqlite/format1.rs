@@ -1,6 +1,6 @@
 //! Reads format 1, and migrates it to the current format in one transaction.
 //!
-//! The structs are its tables, column by column. Nothing is checked here, because that takes a key.
+//! The structs are its tables, column by column. Nothing is checked here, because checking needs a key.
 
 use std::path::{Path, PathBuf};
 
@@ -197,7 +197,7 @@ impl Format1 {
         &self.facts
     }
 
-    /// The error for a caller that does not move it.
+    /// The error for a caller that does not migrate the vault.
     pub fn refusal(&self) -> OpenError {
         older(&self.facts.location)
     }
@@ -213,8 +213,8 @@ impl Format1 {
         Ok(header)
     }
 
-    /// Begins the migration: from here on nobody else writes. First it makes a durable copy of everything beside the
-    /// file, for its owner alone, with a name that ends in `suffix`.
+    /// Begins the migration: from here on no other process writes. First it makes a durable copy of everything beside
+    /// the file, for its owner alone, with a name that ends in `suffix`.
     ///
     /// # Errors
     /// [`OpenError`]; nothing was changed then, and there is no copy.
@@ -293,14 +293,14 @@ impl Upgrade {
         // From here on the migration may be stored.
         snapshot.keep = true;
         connection::run(&conn, "COMMIT").map_err(|cause| failed(error::of_commit(cause)))?;
-        // Empty the log, so that the old rows don't stay there. If somebody reads it, or the disk fails, the last connection
-        // to close empties it. The vault is moved whatever comes of that.
+        // Empty the log, so that the old rows don't stay there. If a connection reads it, or the disk fails, the last
+        // connection to close empties it. The migration is committed in either case.
         let _ = connection::keep_log(&conn, false).and_then(|()| connection::empty_log(&conn));
         Ok(())
     }
 }
 
-/// The error for an older format that is not moved.
+/// The error for an older format that is not migrated.
 pub(super) fn older(path: &Path) -> OpenError {
     let what = "it has an older format; any other command moves it to the present one first".to_owned();
     OpenError::Damaged { path: path.to_owned(), what }

@@ -1,8 +1,8 @@
-//! The generation of the database file, by which an older copy is noticed that somebody puts over it.
+//! The generation of the database file, which reveals an older copy that was put over it.
 //!
-//! It stands in the first page, beside the format. The first commit after a copy of the log into the database raises it, so
-//! the next such copy raises it in the file itself. Read past the log, it never falls in a file that nobody replaces. And
-//! what a log adds is at most one generation above the file that it belongs to, also after a power cut.
+//! It stands in the first page, beside the format. The first commit after a copy of the log into the database raises
+//! it, so the next such copy raises it in the file itself. Read without the log, it never falls in a file that is not
+//! replaced. And a log's content is at most one generation above the file that it belongs to, also after a power cut.
 
 use std::{fs::File, io};
 
@@ -18,7 +18,7 @@ use crate::store::{OpenError, StoreError};
 const BITS: u32 = (1 << 23) - 1;
 /// The bits of the format.
 const FORMAT_BITS: u32 = 8;
-/// Where the first page has it.
+/// The offset of the number in the first page.
 const PLACE: usize = 60;
 
 /// A generation of the database file.
@@ -31,7 +31,7 @@ impl Generation {
         (number & ((1 << FORMAT_BITS) - 1), Self((number >> FORMAT_BITS) & BITS))
     }
 
-    /// The generation of the file, past its log. A file without a first page has the lowest.
+    /// The generation in the file itself, without its log. A file without a first page has the lowest.
     pub(super) fn in_file(file: &File) -> io::Result<Self> {
         let mut number = [0; 4];
         read_if_there(file, &mut number, PLACE as u64)?;
@@ -42,7 +42,7 @@ impl Generation {
         Self((self.0 + 1) & BITS)
     }
 
-    /// Whether another is later. The numbers start over, so that is the shorter way around.
+    /// Whether another is later. Since the numbers start over, the shorter distance decides.
     pub(super) const fn is_before(self, other: Self) -> bool {
         let ahead = other.0.wrapping_sub(self.0) & BITS;
         ahead != 0 && ahead <= BITS / 2
@@ -59,19 +59,19 @@ pub(super) fn raise(conn: &Connection, open: &OpenFile) -> Result<(), StoreError
     if present != in_file {
         return Ok(());
     }
-    // Beside a reader, SQLite copies a part of the log and does not sync the copy. A power cut would take it back.
+    // Beside a reader, SQLite copies a part of the log and does not sync the copy. A power cut would undo it.
     open.sync()?;
     Ok(set(conn, format, present.next())?)
 }
 
-/// Refuses to read a file that is older than what its log adds to it.
+/// Refuses to read a file that is older than its log.
 pub(super) fn refuse_mixed(conn: &Connection, open: &OpenFile) -> Result<(), StoreError> {
-    // In this order: the file's may grow meanwhile.
+    // In this order, since the file's generation may rise meanwhile.
     let (_, present) = committed(conn)?;
     if open.generation()?.next().is_before(present) { Err(open.lose()) } else { Ok(()) }
 }
 
-/// Gives new content the generation after that of the content whose file it takes.
+/// Gives new content the generation after that of the content that it replaces.
 pub(super) fn go_on(new: &Connection, old: &Connection) -> Result<(), rusqlite::Error> {
     set(new, schema::FORMAT, committed(old)?.1.next())
 }
@@ -86,9 +86,9 @@ fn set(conn: &Connection, format: u32, generation: Generation) -> Result<(), rus
     conn.execute_batch(&format!("PRAGMA user_version = {number}"))
 }
 
-/// Refuses a file that is older than the log beside it: together they would be neither the one vault nor the other.
+/// Refuses a file that is older than the log beside it: together they would make a mix of two vaults.
 ///
-/// What the connections see does not tell: after a power cut, the file may lack what the log still has whole.
+/// The view of a connection can't show this: after a power cut, the file may lack pages that the log still has intact.
 pub(super) fn refuse_older(open: &OpenFile) -> Result<(), OpenError> {
     let spot = open.spot();
     let first = match File::open(spot.log()).and_then(|log| first_in_log(&log)) {
@@ -97,7 +97,7 @@ pub(super) fn refuse_older(open: &OpenFile) -> Result<(), OpenError> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(unread(&cause).at(&spot.log())),
     };
-    // In this order: the log may be copied meanwhile, which raises the file's.
+    // In this order, since the log may be copied meanwhile, which raises the file's generation.
     let in_file = open.generation().map_err(|cause| cause.at(spot.file()))?;
     if in_file.next().is_before(first) {
         return Err(OpenError::UnderNewerLog { path: spot.file().to_owned(), log: spot.log() });
@@ -105,14 +105,14 @@ pub(super) fn refuse_older(open: &OpenFile) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The generation in the first copy of the first page in a log. `None`: there is none in what is whole.
+/// The generation in the first copy of the first page in a log. `None`: its intact part has no such copy.
 fn first_in_log(log: &File) -> io::Result<Option<Generation>> {
     let mut head = [0; 32];
     if !read_if_there(log, &mut head, 0)? {
         return Ok(None);
     }
     let [magic, _, page_bytes, _, salt, other_salt, sum, other_sum] = words(&head);
-    // Its lowest bit tells in which order the sums take the bytes of a word.
+    // Its lowest bit gives the byte order of the words in the sums.
     let is_big = match magic {
         0x377F_0682 => false,
         0x377F_0683 => true,
@@ -139,13 +139,13 @@ fn first_in_log(log: &File) -> io::Result<Option<Generation>> {
     Ok(None)
 }
 
-/// The numbers of a head.
+/// The big-endian words of a header.
 fn words<const N: usize>(bytes: &[u8]) -> [u32; N] {
     let mut words = bytes.chunks_exact(4).map(|word| word.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)));
     std::array::from_fn(|_| words.next().unwrap_or_default())
 }
 
-/// The sums of a log, gone on with: what is written partly or left from an earlier log does not fit them.
+/// Continues a log's checksums. Frames that were written partly or left from an earlier log do not match them.
 fn sum_of([mut one, mut other]: [u32; 2], bytes: &[u8], is_big: bool) -> [u32; 2] {
     let word = |bytes: &[u8]| {
         let bytes = bytes.first_chunk().copied().unwrap_or_default();
@@ -167,7 +167,7 @@ fn read_if_there(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
     }
 }
 
-/// Reads at a place, whatever place another thread has reached.
+/// Reads at an offset, independent of other threads' positions.
 #[cfg(unix)]
 fn read_exact_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)

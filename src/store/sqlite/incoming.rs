@@ -6,8 +6,8 @@
 //! placed    NAME.replaced-TIME is it     NAME is the copy
 //! ```
 //!
-//! So a copy beside a replaced vault of the same time, and no vault, are what an interrupted restore leaves. Nothing opens or
-//! makes a vault there until a person runs the restore again, which begins with the name that the vault had.
+//! So an interrupted restore leaves a copy and a replaced vault of the same time, and no vault. No process opens or
+//! makes a vault there until a person runs the restore again, which first gives the replaced vault its name back.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -21,25 +21,26 @@ use super::{
 };
 use crate::store::{OpenError, StoreError};
 
-/// What a file that `age` encrypted begins with.
+/// The beginning of a file that `age` encrypted.
 const AGE: &[u8] = b"age-encryption.org/";
-/// What the copy's name goes on with, before the time.
+/// The part of the copy's name between the vault's name and the time.
 const COPY: &str = ".restore-";
-/// What the name of a vault that was replaced goes on with, before the time.
+/// The part of a replaced vault's name between the vault's name and the time.
 const ASIDE: &str = ".replaced-";
 
-/// A copy of a backup beside the vault. Dropped before it takes the vault's place, it is removed.
+/// A copy of a backup beside the vault. Dropping it before it takes the vault's place removes it.
 pub struct Incoming {
     spot: Spot,
     path: PathBuf,
-    /// The name of the vault that it replaces.
+    /// The new name for the vault that it replaces.
     aside: PathBuf,
-    /// Held so that one process at a time replaces the vault; dropping it releases the lock.
+    /// Lets one process at a time replace the vault; dropping it releases the lock.
     _lock: File,
 }
 
 impl Incoming {
-    /// Copies a backup to the place of a vault, at this time. What a killed process left there is put in order first.
+    /// Copies a backup to the place of a vault, at this time. An interrupted restore of a killed process is undone
+    /// first.
     pub(super) fn of(spot: Spot, backup: &Path, time: &str) -> Result<Self, OpenError> {
         let facts = fs::metadata(backup).map_err(io_at(backup))?;
         if !facts.is_file() {
@@ -63,7 +64,7 @@ impl Incoming {
         for (from, to) in moved_by_a_killed_one(&spot)? {
             fs::rename(&from, &to).map_err(io_at(&from))?;
         }
-        // Only now: the copy says that the vault had another name.
+        // Only now, since the copy shows that the vault had another name.
         remove_named(spot.folder(), &beside(spot.file(), COPY));
         let path = beside(spot.file(), &format!("{COPY}{time}"));
         let aside = free(beside(spot.file(), &format!("{ASIDE}{time}")))?;
@@ -84,8 +85,8 @@ impl Incoming {
         &self.path
     }
 
-    /// Gives a vault that is there another name beside it. Processes that have it open notice that and serve no more; none can
-    /// make a new one.
+    /// Renames an existing vault to a name beside it. Processes that have it open notice that and stop serving; no
+    /// process can make a new one.
     ///
     /// # Errors
     /// [`OpenError`]; the vault is where it was.
@@ -106,7 +107,7 @@ impl Incoming {
     }
 }
 
-/// A path at which nothing is.
+/// Returns the path if nothing is there.
 fn free(path: PathBuf) -> Result<PathBuf, OpenError> {
     match files::look(&path)? {
         Some(_) => Err(not_ours(&path, "is there already; remove it, or wait a second")),
@@ -116,15 +117,15 @@ fn free(path: PathBuf) -> Result<PathBuf, OpenError> {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        // If the vault did not get its name back, the copy says so to the next one.
+        // If the vault did not get its name back, the copy stays, as the sign of that for the next process.
         if moved_by_a_killed_one(&self.spot).is_ok_and(|moved| moved.is_empty()) {
             remove_named(self.spot.folder(), &self.path);
         }
     }
 }
 
-/// The renames that give a vault its name back that a killed process took from it, in order. None: no process was killed while
-/// a vault had another name.
+/// The renames that give a vault back the name that a killed process took from it, in order; empty if no process was
+/// killed while the vault had another name.
 pub(super) fn moved_by_a_killed_one(spot: &Spot) -> Result<Vec<(PathBuf, PathBuf)>, OpenError> {
     if files::look(spot.file())?.is_some() {
         return Ok(Vec::new());
@@ -138,7 +139,7 @@ pub(super) fn moved_by_a_killed_one(spot: &Spot) -> Result<Vec<(PathBuf, PathBuf
         if files::look(&aside)?.is_none() {
             continue;
         }
-        // The database last: until it has its name, the others are known by its.
+        // The database last: until it has its name back, the other files are found by its present name.
         let pairs = ["-wal", "-shm", ""].map(|ending| (beside(&aside, ending), beside(spot.file(), ending)));
         let mut moved = Vec::new();
         for (from, to) in pairs {
@@ -170,15 +171,15 @@ fn named(folder: &Path, begin: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Removes the files whose paths begin with this: a copy, its log, and what it was before it was moved to the present format.
+/// Removes the files whose paths begin with this: a copy, its log, and the snapshot from before its migration.
 fn remove_named(folder: &Path, begin: &Path) {
     for path in named(folder, begin).unwrap_or_default() {
-        // One that can't be removed is sealed like the vault, and the next restore tries again.
+        // A file that can't be removed is sealed like the vault, and the next restore tries again.
         let _ = fs::remove_file(path);
     }
 }
 
-/// A copy of a backup whose place is free. Dropped before it takes it, what was there gets its name back.
+/// A copy of a backup whose place is free. Dropping it before it takes the place gives the former vault its name back.
 pub struct Cleared {
     incoming: Incoming,
     /// The files that were moved, from and to.
@@ -190,17 +191,17 @@ pub struct Cleared {
 pub struct Placed {
     /// Where it is.
     pub file: PathBuf,
-    /// Where a vault that was there is kept.
+    /// The path at which the former vault is kept, if there was one.
     pub aside: Option<PathBuf>,
     /// Whether the new name is durable.
     pub synced: Result<(), OpenError>,
 }
 
 impl Cleared {
-    /// Gives the copy, which nobody has open any more, the vault's name.
+    /// Gives the copy the vault's name. No connection may have it open any more.
     ///
     /// # Errors
-    /// [`OpenError`]; what was there has its name back.
+    /// [`OpenError`]; the former vault has its name back.
     pub fn take_place(mut self) -> Result<Placed, OpenError> {
         let (file, path) = (self.incoming.spot.file(), &self.incoming.path);
         let failed = |cause: rusqlite::Error| StoreError::from(cause).at(path);
@@ -220,7 +221,7 @@ impl Cleared {
 impl Drop for Cleared {
     fn drop(&mut self) {
         for (from, to) in self.moved.iter().rev() {
-            // The error that led here is returned. The next restore renames the file back first.
+            // The first error is returned already. If this fails, the next restore renames the file back first.
             let _ = fs::rename(to, from);
         }
     }

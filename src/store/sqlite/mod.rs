@@ -4,7 +4,7 @@
 //! first commit. [`apply`] carries out a commit, [`records`] and [`audit`] answer queries, [`store`] chooses the thread
 //! and the durability.
 //!
-//! Never here: a key, a clock (times are arguments; waits are measured), or a decision.
+//! This module uses no keys and no clock (times are arguments; waits are measured), and makes no decisions.
 
 mod apply;
 mod audit;
@@ -45,7 +45,8 @@ pub(super) struct Place {
     _lock: File,
 }
 
-/// Opens the store at an address. Without a store there, and without leave to create one, this creates nothing, not even a folder.
+/// Opens the store at an address. Without a store there, and if `make` is not set, this creates nothing, not even a
+/// folder.
 pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenError> {
     if rusqlite::version_number() < connection::SQLITE_MIN {
         let what = format!("SQLite {} can lose commits; this program needs 3.51.3 or newer", rusqlite::version());
@@ -64,7 +65,7 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
                 return Err(OpenError::NoVault(spot.folder().to_owned()));
             }
         }
-        // A restore that is under way ends first.
+        // The lock waits for a restore that is under way.
         let lock = spot.lock()?;
         if !spot.has_vault()? {
             let moved = incoming::moved_by_a_killed_one(&spot)?;
@@ -81,7 +82,7 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
     opened(spot, request.writes)
 }
 
-/// Opens the store in a file that is there.
+/// Opens the store in an existing file.
 fn opened(spot: Spot, writes: Writes) -> Result<Opened, OpenError> {
     let file = Arc::new(OpenFile::at(spot.clone())?);
     generation::refuse_older(&file)?;
@@ -147,12 +148,12 @@ impl Place {
     /// Builds the vault under another name, then renames it, so that there is a whole vault or none.
     pub(super) fn create(self, first: &Commit) -> Result<(), OpenError> {
         let draft = self.spot.draft();
-        // A killed process may have left one.
+        // A killed process may have left a draft.
         files::remove_database(&draft);
         files::create_private(&draft)?;
         let built =
             build(&draft, first).and_then(|()| connection::must_keep_a_log(&draft)).map_err(|error| match error {
-                // What was written a moment ago is not damaged: the disk can't be read.
+                // Data that was just written is not damaged: the disk can't be read.
                 StoreError::Damaged { .. } => StoreError::Unavailable("the disk can't be read".to_owned()),
                 error @ (StoreError::Unavailable(_) | StoreError::Unknown(_)) => error,
             });

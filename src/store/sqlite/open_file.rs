@@ -50,8 +50,8 @@ impl Deref for Conn {
     }
 }
 
-/// The identity of the open files. If somebody moves the vault away, copies another one back or removes its log, every
-/// process that has it open would go on with files that nobody else sees.
+/// The identity of the open files. If the vault is moved away, replaced by a copy, or loses its log, a process that has
+/// it open would otherwise go on with files that no other process uses.
 pub(super) struct OpenFile {
     spot: Spot,
     seen: Mutex<FileIdentity>,
@@ -59,7 +59,7 @@ pub(super) struct OpenFile {
     lost: Arc<AtomicBool>,
     /// The database's identity.
     number: Option<Number>,
-    /// Whether the files were checked and their contents were not.
+    /// Whether the files were checked since their contents last were.
     is_whole_due: AtomicBool,
 }
 
@@ -91,22 +91,22 @@ impl OpenFile {
         Ok(Self { spot, seen, lost: Arc::default(), number, is_whole_due: AtomicBool::new(true) })
     }
 
-    /// The database, to read it past its log.
+    /// The database file, to read it without its log.
     fn database(&self) -> io::Result<Arc<File>> {
         beside_sqlite::open(self.spot.file(), self.number)
     }
 
-    /// The generation of the database, past its log.
+    /// The generation in the database file, without its log.
     pub(super) fn generation(&self) -> Result<Generation, StoreError> {
         self.database().and_then(|database| Generation::in_file(&database)).map_err(|cause| unread(&cause))
     }
 
-    /// Waits until the disk has what was written to the database.
+    /// Waits until the disk has all writes to the database.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         beside_sqlite::sync(self.spot.file(), self.number).map_err(|cause| error::unsynced(&cause))
     }
 
-    /// Stops serving for good. Returns the error that says so.
+    /// Stops serving for good. Returns the error for that.
     pub(super) fn lose(&self) -> StoreError {
         self.lost.store(true, Ordering::Relaxed);
         StoreError::Unavailable("its files were moved, removed or replaced; restart countersign".to_owned())
@@ -139,7 +139,7 @@ impl OpenFile {
         }
     }
 
-    /// The same for an error while the store is opened.
+    /// As [`Self::judged`], for an error while the store is opened.
     pub(super) fn judged_at_opening(&self, error: OpenError) -> OpenError {
         let OpenError::Damaged { path, what } = error else { return error };
         self.judged(StoreError::Damaged { what }).at(&path)
@@ -164,7 +164,7 @@ impl OpenFile {
         if seen.at.elapsed() < SEEN_FOR && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.look(seen) }
     }
 
-    /// Checks, once after each check of the files, that the database is not older than what its log adds to it.
+    /// Checks, once after each check of the files, that the database is not older than its log.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]; if it is, from then on.
@@ -184,9 +184,9 @@ impl OpenFile {
         self.look(self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes the generation after the log was copied into the database: pages that SQLite keeps in memory are of that one.
+    /// Notes the generation after the log was copied into the database: SQLite's cached pages have that generation.
     pub(super) fn copied(&self) {
-        // What can't be read now is read at the next check.
+        // If it can't be read now, the next check reads it.
         let Ok(generation) = self.generation() else { return };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.generation.is_before(generation) {
@@ -234,8 +234,8 @@ pub(super) fn unread(cause: &io::Error) -> StoreError {
     StoreError::Unavailable(format!("the disk can't be read ({cause})"))
 }
 
-/// What is at a path; `None`: nothing. If the system can't say, as when it is short of memory or the disk fails, the files may
-/// well be there still.
+/// The metadata of the file at a path; `None`: there is none. If the system can't determine that, as when memory is
+/// short or the disk fails, this is an error, since the files may still be there.
 fn there(path: &Path) -> Result<Option<Metadata>, StoreError> {
     match fs::symlink_metadata(path) {
         Ok(facts) => Ok(Some(facts)),
@@ -244,7 +244,7 @@ fn there(path: &Path) -> Result<Option<Metadata>, StoreError> {
     }
 }
 
-/// Reads a file as SQLite does: at places, whatever place another thread has reached.
+/// Reads a file as SQLite does: at offsets, independent of other threads' positions.
 #[cfg(unix)]
 fn read_whole(file: &File) -> io::Result<()> {
     use std::os::unix::fs::FileExt as _;

@@ -111,7 +111,7 @@ fn refuse_mode(path: &Path, mode: u32, wanted: u32) -> Result<(), OpenError> {
     }
 }
 
-/// There, a folder inherits the access list of a user's profile.
+/// On other systems, a folder inherits the access list of a user's profile.
 #[cfg(not(unix))]
 pub fn refuse_shared_folder(_path: &Path) -> Result<(), OpenError> {
     Ok(())

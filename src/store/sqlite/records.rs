@@ -12,7 +12,7 @@ use crate::{
 pub(super) const COLUMNS: &str =
     "record.id, record.version, record.account, record.sort, record.life, record.mac, record.body";
 
-/// The same with the record's kind.
+/// As [`COLUMNS`], with the record's kind.
 pub(super) const COLUMNS_AND_KIND: &str =
     "record.id, record.version, record.account, record.sort, record.life, record.mac, record.body, record.kind";
 

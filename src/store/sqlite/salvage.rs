@@ -1,5 +1,5 @@
-//! Reads a damaged vault as far as possible and builds it anew beside it. At the end the new content takes the place of
-//! the old one in the same file, in one transaction.
+//! Reads a damaged vault as far as possible and rebuilds it in a new file beside it. At the end the new content takes
+//! the place of the old one in the same file, in one transaction.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -28,20 +28,20 @@ use super::{
 use crate::store::{
     AuditPut, AuditRecord, AuditTerms, Finders, Index, Kind, OpenError, Put, Record, RecordKey, Removal, StoreError,
 };
-/// Bytes by which a database is filled at a time.
+/// The size of the blocks with which a database is filled, in bytes.
 const FILLER: i64 = 1 << 20;
-/// What the new vault's name ends with.
+/// The ending of the new vault's name.
 const ENDING: &str = ".repair";
 /// A damaged vault and the new one that is built beside it. Dropping it removes the new one.
 pub struct Salvage {
     spot: Spot,
-    /// Reads the old one as of one moment, so that its log stays as it is meanwhile.
+    /// Reads the old vault as of one moment, so that its log stays unchanged meanwhile.
     old: Connection,
     /// The number of the newest commit that it reads.
     version: i64,
     new: Connection,
     draft: Draft,
-    /// Held so that one process at a time does this; dropping it releases the lock. `None`: another value holds it.
+    /// Lets one process at a time repair the vault; dropping it releases the lock. `None`: another value holds it.
     _lock: Option<File>,
 }
 
@@ -49,7 +49,7 @@ pub struct Salvage {
 struct Draft(PathBuf);
 
 impl Draft {
-    /// One at a path. A killed process may have left another one there.
+    /// A draft at a path. A killed process may have left another one there.
     fn at(path: PathBuf) -> Self {
         files::remove_database(&path);
         Self(path)
@@ -62,25 +62,25 @@ impl Drop for Draft {
     }
 }
 
-/// What was found while a table was copied.
+/// The result of copying a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Sound rows.
     pub rows: u64,
     /// Whether some rows could not be read at all.
     pub lost: bool,
-    /// Records that are there and not sound. They were copied as they are, without index entries.
+    /// Records that can be read but are not sound. They were copied unchanged, without index entries.
     pub unsound: Vec<RecordKey>,
 }
 
-/// Called with each record. A record without a kind is one that no version of the program writes.
+/// Called with each record. A record without a kind has a kind's number that no version of the program writes.
 type SeeRecord<'a> = dyn FnMut((Option<Kind>, Record)) -> Result<(), StoreError> + 'a;
 
 const RECORDS: Table = Table { name: "record", key: "n", columns: records::COLUMNS_AND_KIND };
 const AUDIT: Table = Table { name: "audit", key: "place", columns: audit::COLUMNS };
 
 impl Salvage {
-    /// Begins. The new vault has the old one's header, if that can be read, and nothing else.
+    /// Begins a repair. The new vault has the old one's header, if that can be read, and nothing else.
     pub(super) fn of(spot: Spot, beside_incoming: Option<&Incoming>) -> Result<Self, OpenError> {
         if !spot.has_vault()? {
             return Err(OpenError::NoVault(spot.folder().to_owned()));
@@ -123,9 +123,9 @@ impl Salvage {
         header.map_or(Ok(()), |header| self.keep(&header, None).map(drop))
     }
 
-    /// Sees the records of the old vault that can be read. Unreadable records are left out.
+    /// Passes the readable records of the old vault to `see`. Unreadable records are left out.
     pub fn each_record(&self, see: &mut dyn FnMut(&Record)) {
-        // Copying them tells of errors.
+        // Copying the records reports errors.
         let _ = self.old_records(&mut |(kind, record)| {
             if kind.is_some() {
                 see(&record);
@@ -142,7 +142,7 @@ impl Salvage {
         self.new.execute_batch("BEGIN IMMEDIATE")?;
         let (mut copied, mut unsound) = (Copied::default(), Vec::new());
         copied.lost = self.old_records(&mut |(kind, record)| {
-            // A kind that no version writes: nothing that could be kept.
+            // No version writes a record of an unknown kind, so it can't be kept.
             if kind.is_none() {
                 return Ok(());
             }
@@ -162,7 +162,7 @@ impl Salvage {
         Ok(copied)
     }
 
-    /// Copies the audit log, row by row. `terms` reads what a row is found by.
+    /// Copies the audit log, row by row. `terms` returns the index terms of a row.
     ///
     /// # Errors
     /// [`StoreError`]: the disk can't be read or written.
@@ -186,7 +186,7 @@ impl Salvage {
         Ok(copied)
     }
 
-    /// Sees the rows of a chain that were copied, in the order of their numbers, whatever their times say.
+    /// Passes the copied rows of a chain to `see`, in the order of their numbers, not of their times.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -207,7 +207,7 @@ impl Salvage {
         Ok(self.new.execute_batch("COMMIT")?)
     }
 
-    /// Stores a record, whatever stands in its place.
+    /// Stores a record, and replaces any other with its key.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -240,8 +240,8 @@ impl Salvage {
         Ok(self.new.execute_batch("COMMIT")?)
     }
 
-    /// Copies the old vault as it is, with all its damage, to a new file beside it whose name ends with this, and a number if
-    /// need be. It can't be changed meanwhile.
+    /// Copies the old vault unchanged, with all its damage, to a new file beside it whose name ends with `ending`, and
+    /// a number if need be. The vault can't be changed meanwhile.
     ///
     /// # Errors
     /// [`OpenError`]; there is no new file then.
@@ -261,14 +261,14 @@ impl Salvage {
             }
             create_private(&to)?;
             let copied = || -> io::Result<()> {
-                // Never closed: that would release SQLite's locks on it.
+                // Never closed, because closing would release SQLite's locks on it.
                 let mut from = ManuallyDrop::new(File::open(&from)?);
                 io::copy(&mut *from, &mut open_private(&to, OpenOptions::new().write(true))?)?;
                 Ok(())
             };
             copied().map_err(io_at(&to))?;
         }
-        // One file without a log, as a backup is. This looks at no page.
+        // Makes one file without a log, as a backup is. This examines no page.
         let failed = |cause: rusqlite::Error| StoreError::from(cause).at(&draft.0);
         let copy = connection::open(&draft.0, &Patience::default()).map_err(failed)?;
         connection::empty_log(&copy).map_err(failed)?;
@@ -292,11 +292,11 @@ impl Salvage {
         connection::empty_log(&new).map_err(failed)?;
         let mut into = connection::connect(&spot, &Patience::default())?;
         connection::configure(&into).map_err(failed)?;
-        // After what it read, it may report damage here, too.
+        // A connection that has read damage may report it here, too.
         let _ = old.execute_batch("ROLLBACK");
         {
             let copy = Backup::new(&new, &mut into).map_err(failed)?;
-            // No page yet, but the lock: from here on nobody else writes.
+            // This copies no page yet, but takes the lock: from here on no other process writes.
             let locked = copy.step(0).map_err(failed)?;
             let is_locked = !matches!(locked, StepResult::Busy | StepResult::Locked);
             if !is_locked || data_version(&old).map_err(failed)? != version {
@@ -309,10 +309,10 @@ impl Salvage {
                 return Err(StoreError::Unavailable("it could not be written".to_owned()).at(spot.file()));
             }
         }
-        // It has its place already.
+        // The new content is committed already.
         let _ = connection::keep_log(&into, false);
         drop(old);
-        // If somebody reads, the content is in the log as well as it would be in the database.
+        // If a connection still reads the log, the content stays in the log, where it is as safe as in the database.
         let _ = connection::empty_log(&into);
         drop((new, draft));
         Ok(())
@@ -322,7 +322,7 @@ impl Salvage {
         rows(&self.old, &RECORDS, |row| Ok(kinded(row)), see)
     }
 
-    /// Stores a record, unless a newer one with its key is there. Returns whether its key is new.
+    /// Stores a record, unless one with its key and at least its version is stored. Returns whether its key is new.
     fn keep(&self, record: &Record, finders: Option<Finders>) -> Result<bool, StoreError> {
         let known = apply::version(&self.new, &record.key)?;
         if known.is_some_and(|known| known >= record.version) {
@@ -333,7 +333,7 @@ impl Salvage {
         }
         apply::insert(&self.new, record)?;
         if let Some(finders) = finders {
-            // A name that two records claim finds the first; the examination tells of the other.
+            // A name that two records claim finds the first; the examination reports the other.
             apply::put_finders(&self.new, &Put { record: record.clone(), index: Index::Replace(finders) })?;
         }
         Ok(known.is_none())
@@ -342,7 +342,8 @@ impl Salvage {
 
 /// A new database at a path. It needs no syncs: it is discarded after a crash.
 ///
-/// Its pages are as large as the old one's, which older versions made of another size: it can't take its place otherwise.
+/// Its pages have the size of the old database's, which older versions chose differently: otherwise it can't take the
+/// old one's place.
 fn begin(path: &Path, old: &Connection) -> Result<Connection, StoreError> {
     let new = connection::open(path, &Patience::default())?;
     let page = pragma(old, "page_size")?;
@@ -359,14 +360,14 @@ fn pragma(conn: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
     conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
 }
 
-/// The bytes of a database, of which a part may still be in its log.
+/// The size of a database in bytes, of which a part may still be in its log.
 fn size_of(old: &Connection, file: &Path) -> Result<i64, rusqlite::Error> {
     let there = fs::metadata(file).map_or(0, |facts| i64::try_from(facts.len()).unwrap_or_default());
     Ok(pragma(old, "page_count")?.saturating_mul(pragma(old, "page_size")?).max(there))
 }
 
-/// Adds free pages to a database until it is as large as another one: processes that have a vault open take one that shrank
-/// for another one.
+/// Adds free pages to a database until it is as large as another one: processes that have a vault open take a file that
+/// shrank for another vault.
 fn fill(new: &Connection, whole: i64) -> Result<(), rusqlite::Error> {
     let bytes = whole.saturating_sub(pragma(new, "page_count")?.saturating_mul(pragma(new, "page_size")?));
     if bytes <= 0 {
@@ -379,7 +380,7 @@ fn fill(new: &Connection, whole: i64) -> Result<(), rusqlite::Error> {
     new.execute_batch("DROP TABLE filler; COMMIT")
 }
 
-/// Changes with each commit of another connection.
+/// A number that changes with each commit of another connection.
 fn data_version(conn: &Connection) -> Result<i64, rusqlite::Error> {
     conn.query_row("PRAGMA data_version", [], |row| row.get(0))
 }

@@ -18,7 +18,7 @@ const FORMAT1_TABLES: [&str; 10] =
 pub(super) const APPLICATION: i32 = 0x4353_474E;
 /// `CSGM`, the application id of a vault that was moved elsewhere.
 pub(super) const MOVED: i32 = 0x4353_474D;
-/// The most findings of the page check that are reported: more are no more informative.
+/// The most findings of the page check that are reported: more would add no information.
 const FINDINGS_MAX: u32 = 100;
 
 /// The database's format.
@@ -58,7 +58,8 @@ pub(super) fn drop_format1(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.execute_batch(&format!("PRAGMA user_version = {FORMAT};"))
 }
 
-/// Checks every page, the schema, and the indexes that this program maintains itself. Empty: sound.
+/// Checks every page, the schema, and the indexes that this program maintains itself. Returns the findings, none if all
+/// is sound.
 pub(super) fn examine(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let whole = conn.unchecked_transaction()?;
     let mut found = pages(conn)?;

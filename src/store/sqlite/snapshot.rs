@@ -1,4 +1,4 @@
-//! A copy of a vault as of one moment, made while other processes use it, to become a backup once it was checked.
+//! A copy of a vault as of one moment, made while other processes use it, which becomes a backup once it was checked.
 
 use std::{
     ffi::OsString,
@@ -14,13 +14,13 @@ use super::{
 };
 use crate::store::OpenError;
 
-/// What the copy's name ends with.
+/// The ending of the copy's name.
 const ENDING: &str = ".backup";
 
 /// A copy beside the vault, in its private folder. Dropping it removes it.
 pub struct Snapshot {
     path: PathBuf,
-    /// Held so that one process at a time makes a copy; dropping it releases the lock.
+    /// Lets one process at a time make a copy; dropping it releases the lock.
     _lock: Option<File>,
 }
 
@@ -28,13 +28,13 @@ impl Snapshot {
     /// Copies the vault at an address.
     pub(super) fn of(spot: &Spot) -> Result<Self, OpenError> {
         let copy = Self { path: beside(spot.file(), ENDING), _lock: Some(spot.lock()?) };
-        // A killed process may have left one.
+        // A killed process may have left a copy.
         files::remove_database(&copy.path);
         connection::copy(spot, &copy.path)?;
         Ok(copy)
     }
 
-    /// A copy that was made otherwise.
+    /// The snapshot of a copy that was made elsewhere.
     pub(super) const fn at(path: PathBuf, lock: Option<File>) -> Self {
         Self { path, _lock: lock }
     }
@@ -44,8 +44,8 @@ impl Snapshot {
         &self.path
     }
 
-    /// Has the copy written to a new file that only its owner can read, durably, and returns the size that this says. The
-    /// file is complete or not there: it is written under another name and renamed.
+    /// Writes the copy by `write` to a new file that only its owner can read, durably, and returns the size that
+    /// `write` returns. The file is complete or absent: it is written under another name and renamed.
     ///
     /// # Errors
     /// [`OpenError`]; there is no new file then.
@@ -62,7 +62,7 @@ impl Snapshot {
             Ok(bytes)
         });
         if written.is_err() {
-            // If it can't be removed either, the returned error says why.
+            // If it can't be removed either, the returned error gives the reason.
             let _ = fs::remove_file(&draft);
         }
         written

@@ -31,7 +31,8 @@ use crate::{
 
 /// Idle reading connections that are kept.
 const READERS_KEPT: usize = 4;
-/// The most changes that a server commits on a thread that serves. More take longer than handing them over.
+/// The most changes that a server commits on a thread that serves calls. More take longer than handing them to another
+/// thread.
 const QUICK_CHANGES_MAX: usize = 16;
 /// How long a probe waits for another writer.
 const PROBE_PATIENCE: Duration = Duration::from_millis(250);
@@ -84,7 +85,7 @@ impl Sqlite {
         if self.shared.writer.is_log_due() && !self.shared.shortening.swap(true, Ordering::Relaxed) {
             let shared = Arc::clone(&self.shared);
             spawn_blocking(move || {
-                // If this fails because somebody reads, it is tried again when the log has grown as much once more.
+                // If this fails because a connection reads, it is tried again when the log has grown by as much again.
                 let _ = shared.read(|conn| Ok(connection::checkpoint(conn)?));
                 shared.file.copied();
                 shared.shortening.store(false, Ordering::Relaxed);
@@ -110,7 +111,7 @@ impl Sqlite {
 }
 
 impl Shared {
-    /// Reads. The connection is kept only after a success: a new one may work where this one failed.
+    /// Runs a read. The connection is kept only after a success: a new one may work where this one failed.
     fn read<T>(&self, act: impl Fn(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(closed());
@@ -174,7 +175,7 @@ impl Store for Sqlite {
         }
         let until = Instant::now() + PATIENCE;
         let removes = commit.changes.iter().any(|change| change.scrub);
-        // Handing it to another thread costs more than a small transaction that waits for no disk.
+        // Handing the commit to another thread costs more than a small transaction that waits for no disk.
         let is_quick = commit.durable == Durable::Soon && commit.changes.len() <= QUICK_CHANGES_MAX;
         let at_once = match self.writes {
             Writes::Thread if !is_quick => Err(Failed::Busy),
@@ -190,7 +191,7 @@ impl Store for Sqlite {
             Err(Failed::Error(error)) => Err(error),
             Ok(committed) => {
                 if removes && committed == Committed::Done && self.shared.writer.is_scrub_due() {
-                    // It is committed, whatever comes of this.
+                    // The changes are committed, even if this fails.
                     let scrub = |shared: &Shared| {
                         shared.writer.scrub_patiently();
                         Ok(())
@@ -269,7 +270,7 @@ impl Store for Sqlite {
             shared.file.is_there()?;
             schema::retire(&conn, &to)?;
             connection::run(&conn, "COMMIT").map_err(error::of_commit)?;
-            // It stands in the log as well as it would in the database, if somebody reads.
+            // If a connection still reads the log, the change stays in the log, where it is as safe as in the database.
             let _ = connection::empty_log(&conn);
             Ok(())
         })

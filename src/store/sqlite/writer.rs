@@ -32,10 +32,11 @@ pub(super) struct Writer {
     suspect: AtomicBool,
 }
 
-/// How long the log was when it was last due.
+/// The length of the log in bytes when it was last due to be copied.
 ///
-/// The log starts over only once all of it is copied, which one copy can't achieve while others keep committing. Copying
-/// again after every commit would keep the disk busy and gain nothing, so it waits until the log has grown by as much.
+/// The log starts over only once all of it is copied, which one copy can't achieve while others keep committing.
+/// Copying again after every commit would keep the disk busy and gain nothing, so the next copy is due when the log has
+/// grown by as much.
 #[derive(Default)]
 struct Growth(AtomicU64);
 
@@ -58,15 +59,15 @@ struct Core {
     failed: Option<Conn>,
     /// Whether the connection is set not to sync commits.
     normal: bool,
-    /// Whether it has committed something.
+    /// Whether the connection has committed a transaction.
     committed: bool,
     /// Whether the log must still be emptied of removed data.
     scrub: bool,
 }
 
 impl Core {
-    /// Stops using the connection after an error. One that could not end its transaction may hold a lock, and one whose
-    /// index of the log may be broken shares it with the next one: they are closed.
+    /// Stops using the connection after an error. A connection that could not end its transaction may hold a lock, and
+    /// one whose index of the log may be broken shares it with the next connection: both are closed.
     fn give_up(&mut self, cause: &StoreError) {
         let failed = self.conn.take().or_else(|| self.failed.take());
         self.failed = failed.filter(|conn| error::spares_index(cause) && conn.is_autocommit());
@@ -93,8 +94,8 @@ impl Writer {
         Self { file, core, patience: Patience::default(), log, growth: Growth::default(), suspect }
     }
 
-    /// Commits. With `until` it waits for others until then; without, [`Failed::Busy`] says that it would have to wait,
-    /// or to open a connection, which may meet other processes' locks and reads the disk.
+    /// Commits. With `until` it waits for others until then; without, it returns [`Failed::Busy`] if it would have to
+    /// wait, or to open a connection, which may meet other processes' locks and reads the disk.
     pub(super) fn commit(&self, commit: &Commit, until: Option<Instant>) -> Result<Committed, Failed> {
         let mut core = match self.core.try_lock() {
             Ok(core) => core,
@@ -115,7 +116,7 @@ impl Writer {
                 self.scrub(&mut core, removes && may_wait);
             } else if commit.changes.iter().flat_map(|change| &change.put).any(is_seldom) {
                 // A damaged log loses everything after the damage, so don't leave the most important records in it. It
-                // is no error if the log can't be copied now because somebody reads or writes.
+                // is no error if the log can't be copied now because others read or write.
                 let _ = core.conn.as_deref().map(connection::checkpoint);
                 self.file.copied();
             }
@@ -135,7 +136,7 @@ impl Writer {
         if let Err(cause) = &read {
             core.give_up(cause);
         }
-        // Damage is looked for again over another connection.
+        // A read that finds damage is repeated over another connection.
         Some(read).filter(|read| !matches!(read, Err(StoreError::Damaged { .. })))
     }
 
@@ -151,7 +152,7 @@ impl Writer {
 
     /// Syncs earlier commits.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        // Another process may have committed what this one has only read.
+        // Another process may have committed data that this one has only read.
         let log = match lock(&self.log).clone() {
             Some(log) => log,
             None if self.file.spot().has_log()? => Arc::new(self.file.spot().open_log()?),
@@ -178,7 +179,7 @@ impl Writer {
     /// Syncs, copies the log into the database as far as possible without waiting, and closes the connection.
     pub(super) fn close(&self) -> Result<(), StoreError> {
         self.patience.close();
-        // One that has committed nothing has opened no log.
+        // A writer that has committed nothing has opened no log.
         let synced = if lock(&self.log).is_some() { self.sync() } else { Ok(()) };
         let mut core = lock(&self.core);
         core.failed = None;
@@ -263,12 +264,12 @@ impl Writer {
             && let Err(cause) = connection::run(conn, "ROLLBACK")
         {
             // Some errors have already rolled back. The connection is not used again; return the commit's own error,
-            // which says what became of it.
+            // which gives the outcome.
             ended?;
             return Err(cause.into());
         }
         if !*committed && matches!(ended, Ok(Committed::Done)) {
-            // The commit stands whatever the result; the next commit tries again.
+            // The commit stands even if this fails; the next commit tries again.
             *committed = connection::keep_log(conn, false).is_ok();
         }
         Ok(ended?)
@@ -334,7 +335,7 @@ impl Writer {
         lock(&self.core).scrub
     }
 
-    /// Empties the log of removed data, once its readers are done. Not for a thread for which others wait.
+    /// Empties the log of removed data, once its readers are done. A thread that serves calls must not run this.
     pub(super) fn scrub_patiently(&self) {
         let mut core = lock(&self.core);
         if core.scrub {
