@@ -11,6 +11,7 @@ use super::{
     ledger::{self, base_of, end_of},
     open::{VaultRequest, open_unnamed},
     open_error::{OpenError, at},
+    verify::AuditReport,
 };
 use crate::{
     domain::audit::ChainHead,
@@ -70,13 +71,13 @@ pub(super) struct Cargo {
 }
 
 impl Cargo {
-    /// The numbers of a vault's records and rows.
-    pub(super) async fn of(vault: &Vault) -> Result<Self, StoreError> {
+    /// The numbers of a vault's records, and of the rows of its verified audit log.
+    pub(super) async fn of(vault: &Vault, verified: &AuditReport) -> Result<Self, StoreError> {
         let mut records = BTreeMap::new();
         for kind in Kind::ALL {
             records.insert(kind, vault.store().count(&List { life: None, ..List::of(kind, None, 0) }).await?);
         }
-        Ok(Self { records, rows: vault.verify(&[]).await?.rows, heads: Vec::new() })
+        Ok(Self { records, rows: rows_in(verified), heads: Vec::new() })
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -86,6 +87,11 @@ impl Cargo {
     pub(super) fn secrets(&self) -> u64 {
         self.records.get(&Kind::Secret).copied().unwrap_or_default()
     }
+}
+
+/// The number of rows in an audit log, with those that are fenced off.
+fn rows_in(verified: &AuditReport) -> u64 {
+    verified.rows.saturating_add(u64::try_from(verified.fenced.len()).unwrap_or_default())
 }
 
 /// The numbers of records and of rows to copy.
@@ -216,7 +222,7 @@ async fn flaw_of(copy: &Vault, cargo: &Cargo) -> Result<Option<String>, StoreErr
     if let Some((_, finding)) = report.finding {
         return Ok(Some(format!("audit log: {finding}")));
     }
-    let rows = report.rows.saturating_add(u64::try_from(report.fenced.len()).unwrap_or_default());
+    let rows = rows_in(&report);
     if rows != cargo.rows {
         return Ok(Some(format!("{} rows of the audit log became {rows}", cargo.rows)));
     }

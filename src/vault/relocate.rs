@@ -196,11 +196,16 @@ async fn send(
 async fn arrived(into: &mut Filling, request: &VaultRequest, random: SharedRandom) -> Result<Cargo, OpenError> {
     let copied = open_unnamed(request, into.store().await?, random).await?;
     let place = into.location();
-    let looked = async { Ok((copied.examine().await?.problems, Cargo::of(&copied).await?)) };
+    let looked = async {
+        let (problems, report) = (copied.examine().await?.problems, copied.verify(&[]).await?);
+        let cargo = Cargo::of(&copied, &report).await?;
+        let finding = report.finding.map(|(_, finding)| format!("audit log: {finding}"));
+        Ok((problems.into_iter().chain(finding).next(), cargo))
+    };
     let looked = looked.await.map_err(at(place));
     copied.close().await.map_err(at(place))?;
-    let (problems, cargo) = looked?;
-    match problems.into_iter().next() {
+    let (problem, cargo) = looked?;
+    match problem {
         Some(what) => Err(store::OpenError::Damaged { path: place.to_owned(), what }.into()),
         None => Ok(cargo),
     }

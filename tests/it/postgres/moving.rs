@@ -295,6 +295,16 @@ fn a_move_that_is_killed_before_the_last_step_is_finished_by_the_same_command() 
     let elsewhere = fresh();
     assert!(person.run(&["vault", "move", "--to", &elsewhere, "--yes"]).refused(78).contains("was moved to"));
 
+    // What was damaged meanwhile gets no name.
+    let change = |body: &str| {
+        let sql = format!("UPDATE audit SET body = {body} WHERE place = (SELECT min(place) FROM audit)");
+        runtime(Writes::Thread).block_on(async { client(&url).await.batch_execute(&sql).await.unwrap() });
+    };
+    change("body || '\\x00'");
+    let refused = person.run(&["vault", "move", "--to", &url, "--yes"]).refused(78);
+    assert!(refused.contains("audit log"), "{refused}");
+    change("substring(body FROM 1 FOR length(body) - 1)");
+
     person.run(&["vault", "move", "--to", &url, "--yes"]).ok();
 
     assert_eq!(person.everything(&url), before);
