@@ -1,4 +1,4 @@
-// Where in a document a one-time code goes, and which button sends it. A function of `words.js`, whose value `page.js` takes.
+// Finds the fields of a document that take a one-time code, and the button that sends it. A function of `words.js`, whose value `page.js` takes.
 // The page shares its elements with us, and can name some so that they hide what a form or the document has: properties are
 // read by the prototypes' own getters wherever that could be.
 ({ plain, speaks, speaksOtherwise, WEAK, ELSE, GO, AWAY }) => {
@@ -50,7 +50,7 @@
     }
   }
 
-  // Which inputs can take a code at all.
+  // The inputs that can take a code.
   const TEXTS = ["text", "tel", "number", "password"].map((type) => `input[type=${type} i]`).join() + ", input:not([type]), input[type='']";
   const tokensOf = (input) => (attribute(input, "autocomplete") ?? "").toLowerCase().split(/\s+/);
   const isInert = (input) => [...ancestors(input)].some((up) => matches(up, "[inert]"));
@@ -194,7 +194,7 @@
     if (all.some(speaksOtherwise) || tokens.some((token) => isOf.test(token))) return 0;
     if (tokens.includes("one-time-code")) return 4;
     const form = closest(boxes[0], "form");
-    // There, a security code is the card's.
+    // In a form for a card, a security code is the card's.
     if (form && query(form, "[autocomplete^='cc-' i]").length > 0) return 0;
     if (all.some(speaks)) return 3;
     if (all.some((text) => ELSE.test(text))) return 0;
@@ -215,15 +215,15 @@
     if ((selector ?? null) !== null) return placesOf(inputs.filter(isEditable));
     const seen = inputs.filter((input) => isText(input) && isEditable(input) && isSeen(input));
     const reached = seen.filter((input) => !modal || [...ancestors(input)].includes(modal));
-    let said;
-    // Looked for once: a long page may have many fields.
-    const heads = () => (said ??= headings());
+    let read;
+    // The headings are read once: a long page may have many fields.
+    const heads = () => (read ??= headings());
     const ranked = placesOf(reached).map((boxes) => [rankOf(boxes, seen, heads), boxes]);
     const best = Math.max(1, ...ranked.map(([rank]) => rank));
     return ranked.filter(([rank]) => rank === best).map(([, boxes]) => boxes);
   }
 
-  // A link that leads nowhere is one, too.
+  // A link without a target is a button, too.
   const LINKS = "a:not([href]), a[href='#'], a[href^='javascript:' i]";
   const BUTTONS = `button, input[type=submit i], input[type=button i], input[type=image i], [role=button], ${LINKS}`;
   const isUsable = (button) => button !== null && !matches(button, ":disabled, [aria-disabled=true], [aria-busy=true]");

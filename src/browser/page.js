@@ -1,4 +1,4 @@
-// What runs in a page to type a one-time code and submit it. The program evaluates `(page.js)((find.js)(words.js))` in an isolated
+// The script that types a one-time code into a page and submits it. The program evaluates `(page.js)((find.js)(words.js))` in an isolated
 // world of exactly one frame, where no script of the page can reach it, and calls the methods of what that returns.
 ({ dom: { getter, method, documentOf, isConnected, rootOf }, originNow, topTitle, find, isEditable, buttonFor, isUsable }) => {
   const readyState = getter(Document, "readyState");
@@ -42,13 +42,13 @@
   }
 
   function focus(box) {
-    let isTold = false;
-    const tell = () => (isTold = true);
-    box.addEventListener("focus", tell, { once: true, capture: true });
+    let isFired = false;
+    const note = () => (isFired = true);
+    box.addEventListener("focus", note, { once: true, capture: true });
     box.focus({ preventScroll: true });
-    box.removeEventListener("focus", tell, { capture: true });
-    // A window in the background tells nobody.
-    if (isTold) return;
+    box.removeEventListener("focus", note, { capture: true });
+    // A window in the background fires no event.
+    if (isFired) return;
     send(box, new FocusEvent("focus", { composed: true, view: self }));
     send(box, new FocusEvent("focusin", { ...BUBBLES, view: self }));
   }

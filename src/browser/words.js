@@ -1,4 +1,4 @@
-// What login pages say, in the languages of the people who read them: of one-time codes, of other codes, and on buttons. An
+// The words of login pages, in the languages of their readers: for one-time codes, for other codes, and on buttons. An
 // expression, whose value `find.js` takes.
 (() => {
   // Spaces in a phrase stand for a space or none, and a word of at most four Latin letters for a whole word.
@@ -59,7 +59,7 @@
     "respaldo|recuperação|recupero|di riserva|herstel|reservecode|odzyskiwania|zapasow|резервн|восстановлен|kurtarma|yedek",
     "リカバリ|バックアップ|回復|復旧|복구|백업|恢复|恢復|备用|備用|復原",
   );
-  // What is asked for where no code of any kind is.
+  // Fields that ask for no code of any kind.
   const ELSE = words(
     "phone|mobile|telefon|tel|email|mail|user|username|login|password|passwort|kennwort|mot de passe|contraseña|senha",
     "wachtwoord|hasło|пароль|şifre|パスワード|비밀번호|密码|search|suche|query|name|nom|nombre|nome|address|adresse|birth|date|amount",

@@ -34,7 +34,7 @@ pub struct ErrorBody {
 /// A page that a code may be for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PageCandidate {
-    /// What the call names it by.
+    /// The id by which a call names the page.
     pub page: String,
     /// Its web origin.
     pub origin: String,

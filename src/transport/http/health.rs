@@ -31,14 +31,14 @@ const FRESH: Duration = Duration::from_secs(1);
 /// up.
 const ASKED_WAIT: Duration = Duration::from_millis(750);
 
-/// That it lives, or works.
+/// The result of a check of the process or of the vault.
 #[derive(Serialize, JsonSchema)]
 struct StatusResponse {
     /// `OK`.
     status: &'static str,
 }
 
-/// What runs.
+/// The version of the server.
 #[derive(Serialize, JsonSchema)]
 struct VersionResponse {
     /// `OK`.

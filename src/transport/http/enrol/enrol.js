@@ -129,7 +129,7 @@ function useCamera() {
   }
 
   function found(text) {
-    // The page says what a registration for push messages is.
+    // The server explains a registration for push messages.
     if (!/^\s*(otpauth|phonefactor:|microsoft-authenticator:|msauth:|oktaverify:|duo:)/i.test(text)) {
       say("This QR code is no link of an authenticator app. Hold another one before the camera.");
       return;
@@ -189,7 +189,7 @@ function countDown() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const next = page.querySelector("[data-left]");
     if (!next) {
-      // The page has something else to say by now.
+      // The server shows another page by now.
       button.click();
       return;
     }

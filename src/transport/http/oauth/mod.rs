@@ -50,11 +50,11 @@ pub(super) struct OAuth {
 /// What a client needs to know to get a token for this server (RFC 9728).
 #[derive(Serialize, JsonSchema)]
 struct ProtectedResource {
-    /// What to ask the provider for a token for.
+    /// The resource for which to request a token from the provider.
     resource: String,
     /// The provider.
     authorization_servers: [String; 1],
-    /// What a token may allow.
+    /// The scopes that a token may have.
     scopes_supported: Vec<&'static str>,
     /// How a token is sent.
     bearer_methods_supported: [&'static str; 1],
