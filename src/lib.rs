@@ -20,7 +20,7 @@
 //! | [`otlp`] | traces and metrics for a collector | anything that a caller sent |
 //! | [`config`] | turns arguments and variables into settings | an error that quotes a value |
 //! | [`telemetry`] | logs, for operators | a seed, a code, a key, a body |
-//! | [`app`] | the composition root: the only room that names all others | a rule of its own |
+//! | [`app`] | the composition root, which connects the other rooms | a rule of its own |
 
 pub mod domain;
 

@@ -169,8 +169,7 @@ impl Import {
             found.scan(item.get("note").text());
             found.entries()
         };
-        // Take one entry more than an import accepts, so that it is refused, and a long list of empty items takes no
-        // more memory.
+        // One entry more than an import accepts has it refused; a longer list of empty items takes no more memory.
         let list = list.iter().take(IMPORT_ENTRIES_MAX + 1).enumerate();
         Self { entries: list.flat_map(entry).collect(), ..Self::new(format) }
     }
