@@ -76,7 +76,7 @@ impl Person {
         Self { home: TempDir::new().unwrap() }
     }
 
-    /// A person with a vault, and nothing in it.
+    /// A person with an empty vault.
     pub(crate) fn with_vault() -> Self {
         let person = Self::new();
         person.run(&["vault", "create"]).ok();
@@ -90,7 +90,7 @@ impl Person {
         person
     }
 
-    /// The program, with nothing of this machine's environment but the home.
+    /// The program, with an environment of nothing but the home.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command.env_clear().env("HOME", self.home.path()).current_dir(self.home.path()).args(arguments);
@@ -102,7 +102,7 @@ impl Person {
         self.fed("", arguments)
     }
 
-    /// Runs a command that gets this on standard input.
+    /// Runs a command with this text on standard input.
     pub(crate) fn fed(&self, input: &str, arguments: &[&str]) -> Ran {
         finish(&mut self.command(arguments), input.as_bytes())
     }
@@ -123,13 +123,13 @@ impl Person {
         path
     }
 
-    /// Writes a file that nobody else can read.
+    /// Writes a file that no other user can read.
     #[cfg(unix)]
     pub(crate) fn private(&self, name: &str, text: &str) {
         crate::sqlite::set_mode(&self.file(name, text), 0o600);
     }
 
-    /// Changes the vault like a program that may write the file but has no key.
+    /// Changes the vault as a program does that may write the file but has no key.
     pub(crate) fn tamper(&self, sql: &str) {
         self.database().execute_batch(sql).unwrap();
     }
