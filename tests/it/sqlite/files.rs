@@ -1,4 +1,4 @@
-//! Whose files the backend takes, and what it leaves in them.
+//! The files that the backend accepts, and the data that it leaves in them.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -55,7 +55,7 @@ fn links_and_strange_files_are_refused() {
 #[test]
 fn a_planted_rollback_journal_is_refused_before_it_is_replayed() {
     let world = with_a_secret();
-    // A journal that says: page 1 was full of zeros.
+    // A journal in which page 1 was full of zeros.
     let mut journal = vec![0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
     journal.extend([0, 0, 2, 0, 0, 0, 8, 0]);
     journal.resize(512, 0);
@@ -115,7 +115,7 @@ fn what_is_no_vault_is_never_overwritten() {
 fn a_log_whose_database_is_gone_is_not_buried_under_a_new_vault() {
     let world = with_a_secret();
     fs::remove_file(world.vault()).unwrap();
-    // An empty log holds nothing to lose.
+    // The log must not be empty: an empty one has nothing to lose.
     fs::write(world.data().join("vault.db-wal"), b"frames").unwrap();
 
     let refused = refusal(&world.request());
@@ -186,7 +186,7 @@ fn a_store_that_is_only_read_is_left_as_it_was_to_the_byte() {
 fn a_log_that_is_not_empty_stays_as_it_is_until_something_is_committed() {
     let world = with_a_secret();
     runtime(Writes::Inline).block_on(async {
-        // As after a kill: the log holds what the database lacks.
+        // As after a kill: the log has changes that the database lacks.
         let running = world.store().await;
         done(&running, putting([put(record(Kind::Use, b"in the log"))])).await;
         let killed = World::new(Writes::Inline);
@@ -261,7 +261,7 @@ fn a_use_of_a_secret_writes_three_small_pages() {
     runtime(Writes::Inline).block_on(async {
         let store = world.store().await;
         let mut uses = record(Kind::Use, b"use");
-        // So that they do not lie on one page.
+        // The filler keeps the records from being on the same page.
         let filler = (0..40_u8).map(|number| put(record(Kind::Count, &[number; 50])));
         done(&store, putting([put(uses.clone())].into_iter().chain(filler))).await;
         let mut head = record(Kind::AuditHead, b"0");
