@@ -286,7 +286,7 @@ fn files_that_could_not_be_looked_at_once_are_served_again() {
         runtime.block_on(async {
             let store = world.store().await;
             done(&store, putting([put(record(Kind::Secret, b"a"))])).await;
-            // A link to itself: the system does not say that the files are gone, but that it can't look.
+            // A link to itself: the system does not report that the files are gone, but that it can't look them up.
             fs::rename(&data, &away).unwrap();
             symlink(&data, &data).unwrap();
             let refused = commit(&store, now(vec![putting([put(record(Kind::Use, b"b"))])])).await.unwrap_err();
@@ -339,7 +339,7 @@ fn a_vault_that_was_moved_away_replaced_or_written_over_is_not_served_any_more()
             assert!(error.to_string().contains("moved, removed or replaced"), "{error}");
         };
         told(refused.unwrap_err());
-        // Reads look once in a second.
+        // Reads check the files once a second.
         let read = || runtime.block_on(store.read(&[]));
         let begun = std::time::Instant::now();
         while read().is_ok() {
@@ -351,13 +351,13 @@ fn a_vault_that_was_moved_away_replaced_or_written_over_is_not_served_any_more()
     }
 }
 
-/// `cp old.db vault.db`: the same file, of the same size, whose newest changes the log has.
+/// `cp old.db vault.db`: the same file with the same size, whose newest changes are in the log.
 #[test]
 fn an_older_copy_of_equal_size_under_a_newer_log_is_neither_served_nor_opened() {
     for writes in [Writes::Inline, Writes::Thread] {
         let runtime = runtime(writes);
         let world = World::new(writes);
-        // A replacement rewrites pages that are there.
+        // A replacement rewrites existing pages.
         let replace = async |store: &_, version| {
             let record = Record { version, ..record(Kind::Secret, b"a") };
             done(store, putting([put(record)])).await;
@@ -379,7 +379,7 @@ fn an_older_copy_of_equal_size_under_a_newer_log_is_neither_served_nor_opened() 
 
         fs::write(world.vault(), older).unwrap();
 
-        // One that reads looks once in a second.
+        // A store that reads checks the files once a second.
         let begun = std::time::Instant::now();
         while runtime.block_on(other.read(&[])).is_ok() {
             assert!(begun.elapsed() < std::time::Duration::from_secs(10), "it is never noticed");
@@ -403,7 +403,7 @@ fn an_older_copy_of_equal_size_under_a_newer_log_is_neither_served_nor_opened() 
     }
 }
 
-/// Pages that SQLite keeps in memory would hide the copy.
+/// Pages in SQLite's cache would hide the copy.
 #[test]
 fn a_copy_from_before_the_log_was_last_copied_is_noticed_by_who_copied_it() {
     for writes in [Writes::Inline, Writes::Thread] {
@@ -448,7 +448,7 @@ fn a_log_is_not_copied_into_an_older_copy_by_a_process_that_ends() {
     }
 }
 
-/// A copy that lacks nothing but what the log has is the vault.
+/// A copy that lacks only the changes in the log is the vault.
 #[test]
 fn a_copy_that_the_log_completes_is_opened() {
     let runtime = runtime(Writes::Inline);
