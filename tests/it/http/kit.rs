@@ -124,12 +124,12 @@ impl Server {
         self.runtime.block_on(future)
     }
 
-    /// Tells the server to stop.
+    /// Signals the server to stop.
     pub(crate) fn tell_to_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Tells the server to stop and waits until it has.
+    /// Stops the server, and waits until it has ended.
     pub(crate) fn stop(&mut self) {
         self.tell_to_stop();
         if let Some(running) = self.running.take() {
