@@ -1,5 +1,5 @@
-//! Writes the pages of the manual into a folder: `cargo run --example man -- FOLDER`. One for the program and one for each of its
-//! commands, as its help has them.
+//! Writes the manual pages into a folder: `cargo run --example man -- FOLDER`. There is one for the program and one for
+//! each of its commands, with the texts of `--help`.
 
 use std::{env, error::Error, fs, path::PathBuf};
 

@@ -1,5 +1,5 @@
-//! Prints the texts of the QR codes in pictures: `file TAB text` for each, as `tests/interop/qr_readers.py` wants them.
-//! Reads in its own process, without the limits that the program has.
+//! Prints the texts of the QR codes in pictures: `file TAB text` for each, as `tests/interop/qr_readers.py` expects
+//! them. Reads the pictures in its own process, without the program's limits.
 
 use std::{env, fs, io::Write as _};
 

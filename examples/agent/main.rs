@@ -1,6 +1,7 @@
 //! What an agent does with Countersign, call by call: `cargo run --example agent`.
 //!
-//! `countersign demo` shows the same and compiles less; here the client is the SDK's. Starts the real program as an MCP host would, in a home that is gone afterwards, and shows each call and its answer.
+//! `countersign demo` shows the same calls and needs less compilation; here the client is the SDK's. The example starts
+//! the real program as an MCP host would, in a temporary home, and shows each call and its answer.
 
 use std::{
     error::Error,
@@ -44,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     style.call(&agent, "list_totp_secrets", &json!({"query": "mail"})).await?;
 
     style.title("It logs in");
-    // Ten seconds are enough to type a code and send it; the current one might be over by then.
+    // Ten seconds are enough to type a code and send it; the current code may expire sooner.
     let wish = json!({"secret_id": mail_id, "min_validity": 10, "purpose": "sign in to the mailbox"});
     style.call(&agent, "get_totp_code", &wish).await?;
 
@@ -66,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How calls are shown: bold and dim on a terminal, plain elsewhere.
+/// How calls are shown: in bold and dim on a terminal, without styles elsewhere.
 struct Style {
     bold: &'static str,
     dim: &'static str,
@@ -95,7 +96,7 @@ impl Style {
         Ok(())
     }
 
-    /// Calls a tool and shows both ways, a seed only as so many dots.
+    /// Calls a tool and shows the call and its answer, with seeds masked.
     async fn call(&self, agent: &Agent, tool: &str, arguments: &Value) -> Result<Value, Box<dyn Error>> {
         say(format_args!("  → {tool} {}", masked(arguments.clone())));
         let begun = Instant::now();
@@ -107,7 +108,7 @@ impl Style {
     }
 }
 
-/// The same without seeds.
+/// Replaces the seeds in a value.
 fn masked(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {

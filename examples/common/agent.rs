@@ -1,4 +1,4 @@
-//! An agent's side of the protocol: the real program as a host starts it, and calls to its tools.
+//! An agent's side of the protocol: starts the real program as a host does, and calls its tools.
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each example uses a part of it")]
 
@@ -36,12 +36,12 @@ impl Program {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.file);
         command.args(arguments).env("HOME", &self.home).env("COUNTERSIGN_DATA_DIR", self.home.join("data"));
-        // Where the platform's folders would otherwise be looked for.
+        // Otherwise the program would look for the platform's folders there.
         command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME").env_remove("XDG_STATE_HOME");
         command
     }
 
-    /// Runs a command as a person would; its standard output.
+    /// Runs a command as a person would, and returns its standard output.
     pub(crate) fn run(&self, arguments: &[&str]) -> io::Result<String> {
         let ran = self.command(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
         if !ran.status.success() {
@@ -50,7 +50,7 @@ impl Program {
         String::from_utf8(ran.stdout).map_err(io::Error::other)
     }
 
-    /// Starts the sidecar as a host would, and shakes hands.
+    /// Starts the sidecar as a host would, and completes the handshake.
     pub(crate) async fn agent(&self, name: &str, arguments: &[&str]) -> Result<Agent, Box<dyn Error>> {
         let command = self.command(&[&["stdio"], arguments].concat());
         let carrier = TokioChildProcess::new(tokio::process::Command::from(command))?;
@@ -66,7 +66,7 @@ impl Agent {
         Ok(self.session.list_all_tools().await?.into_iter().map(|tool| tool.name.into_owned()).collect())
     }
 
-    /// Calls a tool: its answer, or the refusal that a model would read.
+    /// Calls a tool, and returns its answer, or the refusal that a model would read.
     pub(crate) async fn call(&self, tool: &str, arguments: &Value) -> Result<Result<Value, Value>, Box<dyn Error>> {
         let arguments = arguments.as_object().cloned().unwrap_or_default();
         let request = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);

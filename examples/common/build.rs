@@ -1,4 +1,4 @@
-//! Finds the programs that an example starts, by building them: `cargo run --example …` alone would not.
+//! Builds the programs that an example starts, and finds them: `cargo run --example …` alone does not build them.
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each example uses a part of it")]
 
@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-/// What is built.
+/// A program to build.
 #[derive(Clone, Copy)]
 pub(crate) enum Target<'a> {
     /// The program itself.

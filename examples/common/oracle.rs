@@ -1,16 +1,16 @@
-//! RFC 6238 once more, on another library than the product's: what every code is checked against.
+//! A second implementation of RFC 6238, on another library than the product's, against which every code is checked.
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each example uses a part of it")]
 
 use aws_lc_rs::hmac;
 use countersign::clock::{Clock as _, SystemClock};
 
-/// A seed whose codes have six digits, SHA-1 and a period.
+/// A seed for codes of six digits with SHA-1, and the period.
 #[derive(Clone)]
 pub(crate) struct Oracle {
     key: hmac::Key,
     period: u64,
-    /// The last step asked for, and its code.
+    /// The last step whose code was requested, and that code.
     known: (u64, String),
 }
 
@@ -25,7 +25,7 @@ impl Oracle {
         Self { key, period, known: (u64::MAX, String::new()) }
     }
 
-    /// Whether a code is that of a step between a moment (in Unix seconds) and now.
+    /// Whether the code belongs to a step from the Unix time `since` (in seconds) to now.
     pub(crate) fn accepts(&mut self, code: &str, since: u64) -> bool {
         let (first, last) = (since / self.period, unix_now() / self.period);
         (first..=last).any(|step| self.code_at(step) == code)

@@ -4,13 +4,13 @@
 
 use std::fmt::Display;
 
-/// A line on standard output.
+/// Prints a line on standard output.
 #[expect(clippy::print_stdout, reason = "examples are there to be looked at")]
 pub(crate) fn say(line: impl Display) {
     println!("{line}");
 }
 
-/// A line on standard error: progress, and what is no result.
+/// Prints a line on standard error: progress, and everything else that is not a result.
 #[expect(clippy::print_stderr, reason = "examples are there to be looked at")]
 pub(crate) fn aside(line: impl Display) {
     eprintln!("{line}");

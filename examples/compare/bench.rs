@@ -1,4 +1,4 @@
-//! What every part is measured on: the two programs, and vaults with secrets and keys in them.
+//! The fixtures of every part: the two programs, and vaults with secrets and keys.
 
 use std::{
     fs, io,
@@ -19,10 +19,10 @@ use crate::{
 
 /// The seed of every secret.
 const SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
-/// Registrations in flight.
+/// The number of registrations in flight.
 const WINDOW: usize = 32;
 
-/// The programs, and a place for vaults that is gone afterwards.
+/// The programs, and a temporary folder for vaults.
 pub(crate) struct Bench {
     folder: PathBuf,
     home: TempDir,
@@ -37,7 +37,8 @@ pub(crate) struct Vault {
 impl Bench {
     pub(crate) fn build(rounds: usize) -> io::Result<Self> {
         aside("building…");
-        // Apart from each other, as a user would: together, the one would be linked with what only the other asks for.
+        // Built separately, as a user would: built together, each program would be linked with features that only the
+        // other needs.
         let folder = build(&[Target::Countersign])?;
         build(&[Target::Example("noop_server")])?;
         Ok(Self { folder, home: tempfile::tempdir()?, rounds })
@@ -48,7 +49,7 @@ impl Bench {
         Program::new(self.folder.join("examples/noop_server"), &[carrier])
     }
 
-    /// A file on the disk that the vaults are on.
+    /// The path of a file on the disk that holds the vaults.
     pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
@@ -72,7 +73,7 @@ impl Vault {
         self.program.with(&["stdio"])
     }
 
-    /// The server. Its calls are not counted, since no rate is given.
+    /// The server. It has no rate limit, since no rate is given.
     pub(crate) fn server(&self) -> Program {
         self.program.with(&["serve", "--listen", "127.0.0.1:0", "--log", "warn"])
     }
@@ -114,7 +115,7 @@ impl Vault {
     }
 }
 
-/// What the codes of every secret are checked against.
+/// The oracle for the codes of every secret.
 pub(crate) fn oracle(period: u64) -> io::Result<Oracle> {
     let seed = data_encoding::BASE32_NOPAD.decode(SEED.as_bytes()).map_err(io::Error::other)?;
     Ok(Oracle::new(&seed, period))

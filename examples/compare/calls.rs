@@ -1,4 +1,4 @@
-//! Calls of tools, and what their answers must hold.
+//! Calls of tools, and what their answers must contain.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::oracle::Oracle;
 
-/// One call, ready to send but for its id, and what its answer must hold.
+/// One call, ready to send except for its id, and what its answer must contain.
 #[derive(Clone)]
 pub(crate) struct Call {
-    /// Everything after the id.
+    /// The text of the message after its id.
     pub(crate) rest: String,
     pub(crate) expect: Expect,
 }
@@ -18,9 +18,9 @@ pub(crate) struct Call {
 pub(crate) enum Expect {
     /// The text `ok`.
     Ok,
-    /// A code of this seed at this place.
+    /// A code of this seed at this JSON pointer.
     Code(&'static str, Box<Oracle>),
-    /// Something at this place.
+    /// Any value at this JSON pointer.
     Pointer(&'static str),
 }
 
@@ -42,7 +42,7 @@ impl Expect {
         Self::Code("/result/structuredContent/code", Box::new(oracle.clone()))
     }
 
-    /// Whether an answer is right, if it was asked for at `since`.
+    /// Fails unless the answer to a call that was sent at the Unix time `since` is right.
     pub(crate) fn check(&mut self, answer: &Value, since: u64) -> io::Result<()> {
         let text = |place| answer.pointer(place).and_then(Value::as_str);
         let right = match self {

@@ -1,39 +1,39 @@
-//! Figures of several rounds, and what they are held against.
+//! Figures of several rounds, and the limits they must keep.
 
 use std::{fmt, io};
 
 use crate::say::{aside, say};
 
-/// One figure of one server, a value for each round.
+/// One figure of one server, with a value for each round.
 #[derive(Default)]
 pub(crate) struct Rounds(Vec<f64>);
 
-/// Which end is good.
+/// Whether a low or a high value is better.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Better {
     Low,
     High,
 }
 
-/// What ours must keep.
+/// The limit that our figure must keep.
 #[derive(Clone, Copy)]
 enum Limit {
-    /// A ratio to the base.
+    /// A ratio of our figure to the base's.
     Ratio(f64),
-    /// A value, whatever others need.
+    /// An absolute value, whatever the base's figure is.
     Value(f64),
-    /// None: it is shown beside the base's.
+    /// No limit: the figure is only shown beside the base's.
     Shown,
 }
 
-/// Ours beside a base, or alone.
+/// Our figure beside a base's, or alone.
 pub(crate) struct Line {
     what: &'static str,
     unit: &'static str,
     better: Better,
     limit: Limit,
     base: Rounds,
-    /// The base once more: what equal servers differ by.
+    /// The base, measured a second time: shows by how much equal servers differ.
     twin: Rounds,
     ours: Rounds,
 }
@@ -46,7 +46,7 @@ impl Rounds {
         }
     }
 
-    /// The worst round over the best, in per cent beyond it.
+    /// By how many per cent the worst round exceeds the best.
     fn spread(&self) -> f64 {
         let (low, high) = (self.best(Better::Low), self.best(Better::High));
         if low > 0.0 { (high / low - 1.0) * 100.0 } else { 0.0 }
@@ -54,17 +54,17 @@ impl Rounds {
 }
 
 impl Line {
-    /// Beside a base.
+    /// A figure beside a base's, with a limit to their ratio.
     pub(crate) fn new(what: &'static str, unit: &'static str, better: Better, ratio: f64) -> Self {
         Self::held_to(what, unit, better, Limit::Ratio(ratio))
     }
 
-    /// Alone, and not more than this.
+    /// A figure alone, of at most `most`.
     pub(crate) fn at_most(what: &'static str, unit: &'static str, most: f64) -> Self {
         Self::held_to(what, unit, Better::Low, Limit::Value(most))
     }
 
-    /// Beside a base, for whoever reads it: a figure that the disk decides more than the program.
+    /// A figure beside a base's, without a limit: it depends on the disk more than on the program.
     pub(crate) fn reported(what: &'static str, unit: &'static str, better: Better) -> Self {
         Self::held_to(what, unit, better, Limit::Shown)
     }
@@ -74,7 +74,7 @@ impl Line {
         Self { what, unit, better, limit, base, twin, ours }
     }
 
-    /// A round's figure of the base (0), of its twin (1), or of ours.
+    /// Adds a round's figure: of the base (0), of its twin (1), or ours (any other number).
     pub(crate) fn push(&mut self, which: usize, value: f64) {
         let rounds = match which {
             0 => &mut self.base,
@@ -101,7 +101,7 @@ impl Line {
     }
 }
 
-/// The heads of the columns.
+/// The headings of the columns.
 const HEADS: &str = "                                        base    base again        ours   ratio     limit        spread of rounds (base, ours)";
 
 impl fmt::Display for Line {
@@ -146,7 +146,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Runs rounds in which each contender goes first, second and so on in turn; `measure` hears whose turn it is.
+/// Runs rounds in which each contender goes first, second and so on in turn; `measure` gets the contender's number.
 pub(crate) fn in_turn(
     rounds: usize,
     contenders: usize,
@@ -159,19 +159,19 @@ pub(crate) fn in_turn(
     Ok(())
 }
 
-/// Shows lines under their heads.
+/// Shows lines under their headings.
 pub(crate) fn shown(lines: Vec<Line>) -> Vec<Line> {
     say(HEADS);
     lines.iter().for_each(say);
     lines
 }
 
-/// The middle one.
+/// The median.
 pub(crate) fn median<T: Ord + Copy + Default>(values: &mut [T]) -> T {
     percentile(values, 50)
 }
 
-/// The one that so many per cent of the others do not exceed.
+/// The value that `percent` per cent of the values do not exceed.
 pub(crate) fn percentile<T: Ord + Copy + Default>(values: &mut [T], percent: usize) -> T {
     values.sort_unstable();
     values.get(values.len() * percent / 100).copied().unwrap_or_default()

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `true`: nothing that was asked for is broken.
+/// Returns whether the run succeeds: with `--check`, no limit may be broken.
 fn run() -> Result<bool, Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let after = |flag: &str| arguments.iter().skip_while(|given| *given != flag).nth(1);

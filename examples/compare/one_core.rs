@@ -1,7 +1,7 @@
-//! Binding this process, and what it starts, to one core. A client and a server that take turns are several times faster
-//! on one than on two, and which it is the system decides anew for each: only with like can like be compared.
+//! Binds this process and its children to one core. A client and a server that take turns are several times faster on
+//! one core than on two, and the system chooses anew for each pair; without the binding, figures could not be compared.
 
-/// While it lives, this process and all that it starts run on one core, if the system can be told so.
+/// While it exists, this process and its children run on one core, if the system supports that.
 pub(crate) struct OneCore {
     #[cfg(target_os = "linux")]
     before: Option<rustix::thread::CpuSet>,

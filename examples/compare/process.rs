@@ -1,4 +1,4 @@
-//! Programs, and what the system says of them while they run.
+//! Programs, and what the system reports about them while they run.
 
 use std::{
     ffi::OsString,
@@ -22,7 +22,7 @@ impl Program {
         Self { file, arguments: arguments.to_vec(), environment: Vec::new() }
     }
 
-    /// The same with other arguments.
+    /// The same program with other arguments.
     pub(crate) fn with(&self, arguments: &[&'static str]) -> Self {
         Self { arguments: arguments.to_vec(), ..self.clone() }
     }
@@ -41,7 +41,7 @@ impl Program {
         command
     }
 
-    /// Runs it to its end with one more argument; its standard output.
+    /// Runs the program to its end with one more argument, and returns its standard output.
     pub(crate) fn run(&self, last: &str) -> io::Result<String> {
         let ran = self.command().arg(last).stdin(Stdio::null()).output()?;
         if !ran.status.success() {
@@ -51,7 +51,7 @@ impl Program {
     }
 }
 
-/// A running program, ended on drop.
+/// A running program, which is killed on drop.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
@@ -63,7 +63,7 @@ impl Running {
             .ok_or_else(|| io::Error::other("the system does not say how much memory a process has"))
     }
 
-    /// Memory in KiB that the process alone has written to: what it costs the machine, apart from what it shares.
+    /// Private memory in KiB that the process has written to: its cost to the machine, without shared pages.
     pub(crate) fn private_memory(&self) -> io::Result<f64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.0.id()))?;
         let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
@@ -71,7 +71,7 @@ impl Running {
             .ok_or_else(|| io::Error::other("the system does not say how much memory a process has to itself"))
     }
 
-    /// Resident memory once it has come to rest, or after five seconds.
+    /// Resident memory in KiB once it has settled, or after five seconds.
     pub(crate) fn settled_memory(&self) -> io::Result<f64> {
         let mut before = self.memory()?;
         for _ in 0..20 {
@@ -85,11 +85,11 @@ impl Running {
         Ok(before)
     }
 
-    /// Seconds that it has kept processors busy, to a hundredth.
+    /// Seconds of processor time that the process has used, to a hundredth.
     pub(crate) fn busy(&self) -> io::Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // The program's name may hold anything; it ends with the last bracket. Two fields further on are user's and
-        // system's time, in hundredths of a second.
+        // The program's name may contain any character; the last bracket ends it. The times in user and in system mode
+        // are further on, in hundredths of a second.
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let times = after_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
         Ok(times.sum::<Result<f64, _>>().map_err(io::Error::other)? / 100.0)
@@ -98,13 +98,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // If it has ended by itself, there is nothing left to end.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A thousand connections are a thousand files, here and in the server: asks for as many as the system allows.
+/// Raises the limit of open files to the system's maximum: a thousand connections need a thousand files, here and in
+/// the server.
 pub(crate) fn open_many_files() -> io::Result<()> {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! A thousand callers that wait for a code: what they hold, and how busy they keep a process.
+//! A thousand callers that wait for a code: their memory, and the processor time of the process.
 
 use std::{
     io, thread,
@@ -18,14 +18,14 @@ use crate::{
     stdio,
 };
 
-/// Callers.
+/// The number of callers.
 const WAITERS: usize = 1_000;
-/// A key may have 16 calls that wait.
+/// A key may have 16 calls that wait, so this many keys are needed.
 const KEYS: usize = 63;
-/// Seconds that a code lives: no step may end while anything is measured, which takes up to [`ROOM`] seconds.
+/// The period of codes, in seconds: no step may end during a measurement, which takes up to [`ROOM`] seconds.
 const PERIOD: u64 = 120;
 const ROOM: u64 = 15;
-/// For how long a process is watched.
+/// How long the processor time of a process is measured.
 const WATCHED: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 3;
 
@@ -58,7 +58,7 @@ fn over_stdio(vault: &Vault, wish: &Value, rounds: usize) -> io::Result<Vec<Line
         let (begun, before) = (Instant::now(), server.process.busy()?);
         thread::sleep(WATCHED);
         busy.push(2, (server.process.busy()? - before) / begun.elapsed().as_secs_f64() * 100.0);
-        // The server is ended by force on drop: it would have a thousand things to say of a host that leaves.
+        // The server is killed on drop: otherwise it would log a thousand messages about the host that left.
         server.owes_all()
     })?;
     Ok(shown(vec![growth, busy]))
@@ -77,7 +77,7 @@ fn over_http(bench: &Bench, vault: &Vault, wish: &Value, rounds: usize) -> io::R
     Ok(shown(vec![line]))
 }
 
-/// By how many KiB a server grows for each call, on a connection of its own, that it lets wait.
+/// By how many KiB a server's memory grows for each call that waits, on its own connection.
 fn growth_over_http(program: &Program, calls: &[Request]) -> io::Result<f64> {
     let server = http::Server::start(program)?;
     let mut calls = calls.iter().cycle();
@@ -87,13 +87,13 @@ fn growth_over_http(program: &Program, calls: &[Request]) -> io::Result<f64> {
         Ok::<_, io::Error>(connection)
     };
     room_in_step();
-    // The first one needs what every server needs once.
+    // The first call allocates what every server allocates once.
     let first = begin_next()?;
     let before = server.process.settled_memory()?;
     let connections = (0..WAITERS).map(|_| begin_next()).collect::<io::Result<Vec<_>>>()?;
     let after = server.process.settled_memory()?;
     connections.iter().chain([&first]).try_for_each(http::Connection::is_silent)?;
-    // Ended by force before any caller hangs up: it would have a thousand things to say of that.
+    // Killed before any caller disconnects: otherwise it would log a thousand messages about that.
     drop(server);
     Ok((after - before) / f64::from(u32::try_from(WAITERS).unwrap_or(u32::MAX)))
 }

@@ -1,4 +1,4 @@
-//! A web login with a second factor: a form that takes a code, and takes it once.
+//! A web login with a second factor: a form that accepts each code once.
 
 use std::{
     collections::BTreeSet,
@@ -17,14 +17,14 @@ pub(crate) struct Login {
     period: u64,
 }
 
-/// What the server knows of the account.
+/// The server's data of the account.
 struct Account {
     totp: totp_rs::Totp,
     /// Steps whose code was accepted.
     used: Mutex<BTreeSet<u64>>,
 }
 
-/// What the form sends.
+/// The fields of the form.
 #[derive(Deserialize)]
 struct Attempt {
     code: String,
@@ -34,7 +34,7 @@ impl Login {
     /// Opens the login of an account with this seed.
     pub(crate) async fn open(seed: &str, period: u64) -> Result<Self, Box<dyn Error>> {
         let seed = data_encoding::BASE32_NOPAD.decode(seed.as_bytes())?;
-        // One step either side is accepted, for clocks that differ and people who type.
+        // One step before and one after are accepted, for clocks that differ and for people who type.
         let totp =
             totp_rs::Builder::new().with_secret(seed).with_step_duration(period).with_skew(1).build_noncompliant();
         let account = Arc::new(Account { totp, used: Mutex::default() });
@@ -45,7 +45,7 @@ impl Login {
         Ok(Self { url, period })
     }
 
-    /// Sends the form: whether one is let in.
+    /// Sends the form, and returns whether the code was accepted.
     pub(crate) async fn enter(&self, code: &str) -> Result<bool, Box<dyn Error>> {
         let (url, code) = (self.url.clone(), code.to_owned());
         let sent = tokio::task::spawn_blocking(move || ureq::post(&url).send_form([("code", code.as_str())])).await?;
@@ -56,7 +56,7 @@ impl Login {
         }
     }
 
-    /// How long the current step lasts.
+    /// The time until the next step, and 20 ms more.
     pub(crate) fn until_next_step(&self) -> Duration {
         let millis = u64::try_from(SystemClock.now().millis()).unwrap_or(0);
         Duration::from_millis(self.period * 1000 - millis % (self.period * 1000) + 20)

@@ -1,9 +1,10 @@
 //! Eight agents, one account, a login that takes each code once: `cargo run --example fleet`.
 //!
 //! The agents are real MCP clients, each with a sidecar of its own on one vault. The login is a web server that checks
-//! codes with `totp-rs` and remembers the time steps it has accepted, as RFC 6238 section 5.2 tells verifiers to. With
-//! plain codes seven of the eight are turned away; with single-use codes all get in. Steps are two seconds long here, so
-//! that it takes seconds; `--period 30` shows it at the usual pace. Fails if it goes otherwise.
+//! codes with `totp-rs` and remembers the time steps it has accepted, as RFC 6238 section 5.2 requires of verifiers.
+//! With plain codes seven of the eight are turned away; with single-use codes all get in. Steps are two seconds long
+//! here, so that the example takes seconds; `--period 30` sets the usual length. The example fails on any other
+//! outcome.
 
 use std::{
     env,
@@ -31,7 +32,7 @@ use login::Login;
 use say::{aside, say};
 
 const AGENTS: usize = 8;
-/// What the service shows when 2FA is set up.
+/// The seed that the service shows when 2FA is set up.
 const SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
 #[tokio::main]
@@ -49,7 +50,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// How many got in with plain codes, and how many with single-use ones.
+/// Returns how many agents got in with plain codes, and how many with single-use codes.
 async fn run() -> Result<(usize, usize), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let period = match arguments.as_slice() {
@@ -68,7 +69,7 @@ async fn run() -> Result<(usize, usize), Box<dyn Error>> {
     let secret = registered.pointer("/totp_secret/id").cloned().unwrap_or_default();
 
     say(format_args!("{AGENTS} agents log in at once, each with the current code:"));
-    // From the start of a step, so that all of them get the code of the same one.
+    // All agents start at the beginning of a step, so that they get the code of the same step.
     tokio::time::sleep(login.until_next_step()).await;
     let plain = all_log_in(&agents, &login, &json!({"secret_id": secret})).await?;
     say(format_args!("\nthe same with single_use, where each gets a code of its own and waits for it:"));
@@ -81,7 +82,7 @@ async fn run() -> Result<(usize, usize), Box<dyn Error>> {
     Ok((plain, single))
 }
 
-/// The agents, each with a process of its own.
+/// Starts the agents, each with its own process.
 async fn fleet(folder: &Path, home: &Path) -> Result<Vec<Agent>, Box<dyn Error>> {
     let countersign = Program::new(folder, home);
     let started = (1..=AGENTS).map(|nth| {
@@ -91,7 +92,7 @@ async fn fleet(folder: &Path, home: &Path) -> Result<Vec<Agent>, Box<dyn Error>>
     try_join_all(started).await
 }
 
-/// How many get in.
+/// Returns how many agents get in.
 async fn all_log_in(agents: &[Agent], login: &Arc<Login>, wish: &Value) -> Result<usize, Box<dyn Error>> {
     let begun = Instant::now();
     let attempts = agents.iter().enumerate().map(|(nth, agent)| async move {
@@ -104,7 +105,7 @@ async fn all_log_in(agents: &[Agent], login: &Arc<Login>, wish: &Value) -> Resul
     Ok(try_join_all(attempts).await?.into_iter().filter(|welcome| *welcome).count())
 }
 
-/// A code, asked for again when the vault says so.
+/// Returns a code; repeats the request after `retry_after` seconds when a refusal has that field.
 async fn fresh_code(agent: &Agent, wish: &Value) -> Result<String, Box<dyn Error>> {
     loop {
         match agent.call("get_totp_code", wish).await? {

@@ -1,9 +1,9 @@
-//! How fast a process gives codes of a vault, without HTTP: rates, and how long a call takes.
+//! Measures how fast a process gives codes of a vault, without HTTP: the rate, and the duration of a call.
 //!
 //! `COUNTERSIGN_STORE=postgres://… COUNTERSIGN_KEY_FILE=… cargo run --release --example rate -- --callers N --seconds N < IDS`
 //!
-//! Standard input has the id of a secret in each line. Every caller asks for the codes of one after another of them, and the
-//! answer is a line of JSON: calls, microseconds in all, the percentiles of a call in microseconds.
+//! Standard input has the id of a secret in each line. Every caller requests the codes of the secrets in turn, and the
+//! output is a line of JSON: the number of calls, the duration of the run and percentiles of a call, in microseconds.
 
 use std::{env, error::Error, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (service, person, secrets) = (service.clone(), person.clone(), secrets.clone());
         tokio::spawn(async move {
             let mut took = Vec::new();
-            // Each begins at another one.
+            // Each caller begins at another secret.
             let begun = usize::try_from(nth).unwrap_or_default() * 7919 % secrets.len();
             for secret in secrets.iter().cycle().skip(begun) {
                 let asked = Instant::now();
@@ -70,7 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The service of a node, on the vault that the environment names, and the person who keeps it.
+/// A node's service, on the vault that the environment names, and a person as its caller.
 #[expect(clippy::disallowed_methods, reason = "the settings of a node, as a node gets them")]
 async fn service() -> Result<(Service, Principal), Box<dyn Error>> {
     let named = |name: &str| env::var(name).map_err(|_| format!("{name} is not set"));
@@ -79,7 +79,7 @@ async fn service() -> Result<(Service, Principal), Box<dyn Error>> {
     let request = VaultRequest {
         store: OpenRequest {
             url: named("COUNTERSIGN_STORE")?,
-            // Nothing is kept there, and a key must not lie beside a vault.
+            // Nothing is stored there. It is not the key's own folder, because a key must not be in a vault's folder.
             data_dir: folder.join("data"),
             writes: Writes::Thread,
             make: false,

@@ -1,4 +1,4 @@
-//! Fuzz targets: every parser of what comes from outside. `fuzz/run` builds this and chooses one by its name.
+//! Fuzz targets: every parser of external input. `fuzz/run` builds this program and selects a target by its name.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! The dependency rule, checked: which room may name which inside `src/`, how long a file may get, and which files may
+//! Checks the dependency rule: which room may name which inside `src/`, how long a file may be, and which files may
 //! open seeds.
 
 use std::{
@@ -106,7 +106,7 @@ fn no_file_outgrows_its_room() {
     assert!(long.is_empty(), "\n{}", long.join("\n"));
 }
 
-/// A seed is opened where a code is made or checked, where a person exports it or gives its secret another name, where the
+/// Seeds are opened where a code is made or checked, where a person exports a seed or renames its secret, where the
 /// doctor examines it, and where an old vault is migrated. Adding a place is a deliberate decision.
 #[test]
 fn seeds_are_opened_where_we_know_it() {
@@ -145,7 +145,7 @@ fn the_door_writes_the_rows_of_refusals_and_no_operation_does() {
 
 #[test]
 fn one_file_asks_for_the_time_one_for_randomness_and_one_reads_the_environment() {
-    // hyper asks the system itself before it writes a date, and panics if that is before 1970.
+    // hyper reads the system's clock before it writes a date, and panics if that is before 1970.
     assert_eq!(files_with(&["SystemTime::now("]), ["src/clock.rs", "src/transport/http/timeless.rs"]);
     assert_eq!(files_with(&["getrandom::"]), ["src/random.rs"]);
     assert_eq!(files_with(&["env::var"]), ["src/config/places.rs"]);

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// 20 recognisable bytes.
 const CANARY: &[u8; 20] = b"\xC4\x9E\x01canary\xFFseed\x80\x81\x82\xF0\x0D\xFE";
 
-/// A text that must not be found: its name, and its bytes.
+/// The texts that must not be found: their names, and their bytes.
 type Needles = BTreeMap<String, Vec<u8>>;
 
 #[test]
@@ -44,7 +44,7 @@ fn a_seed_and_its_codes_stand_in_their_own_answers_and_nowhere_else() {
     }
 }
 
-/// Every tool as it should be called. The secret's id, and the codes that were given.
+/// Calls every tool correctly. Returns the secret's id, and the codes that were given.
 fn right_calls(host: &mut Host, base32: &str) -> (String, Vec<String>) {
     let registration = json!({"label": "canary", "secret": base32, "digits": 8, "period": 3600});
     let registered = host.call_for_its_own("register_totp_secret", &registration);
@@ -81,7 +81,7 @@ fn right_calls(host: &mut Host, base32: &str) -> (String, Vec<String>) {
     (secret, codes)
 }
 
-/// The seed wherever it does not belong.
+/// Sends the seed in every place where it does not belong.
 fn wrong_calls(host: &mut Host, base32: &str, secret: &str) {
     let uri = format!("otpauth://totp/x?secret={base32}");
     for wrong in [
@@ -120,7 +120,7 @@ fn wrong_calls(host: &mut Host, base32: &str, secret: &str) {
     host.refused("get_seat", &json!({"seat_id": base32}));
     host.refused("list_seats", &json!({"offset": base32}));
     host.call("get_seat_count", &json!({"email": base32}));
-    // Faults of the protocol.
+    // Errors of the protocol.
     host.send(&json!({"jsonrpc": "2.0", "id": base32, "method": base32, "params": {"x": base32}}));
     host.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"reason": base32}}));
     host.raw(&format!("{{\"jsonrpc\": \"2.0\", \"{base32}\": \n{base32}\n[\"{base32}\"]\n"));
@@ -135,8 +135,8 @@ fn no_session(home: &Path, base32: &str, needles: &Needles) {
     absent(needles, "what no session was answered", &ended.stdout);
 }
 
-/// The same through the command line; returns forbidden texts that it printed. Codes that it prints become forbidden
-/// afterwards.
+/// Passes the seed to commands, and returns their outputs, which may contain no needle. Codes that they print become
+/// needles afterwards.
 fn command_line(home: &Path, base32: &str, secret: &str, needles: &mut Needles) -> Vec<(String, Vec<u8>)> {
     let mut printed = Vec::new();
     let mut run = |arguments: &[&str], input: &str| {
@@ -220,7 +220,7 @@ fn program(home: &Path) -> Command {
 
 fn countersign(home: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = program(home).args(arguments).spawn().unwrap();
-    // A command that refuses early need not read.
+    // A command that refuses early may not read its input.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -232,7 +232,7 @@ struct Host {
     output: BufReader<ChildStdout>,
     log: JoinHandle<String>,
     calls: u64,
-    /// Lines that must hold no needle, with what they answer.
+    /// Lines in which no needle may be, with what they answer.
     answers: Vec<(String, String)>,
 }
 
@@ -263,7 +263,7 @@ impl Host {
         self.raw(&format!("{message}\n"));
     }
 
-    /// The line that answers a request. Others on the way must hold no needle.
+    /// Returns the line that answers a request. Other lines before it may contain no needle.
     fn answer_to(&mut self, id: u64) -> String {
         loop {
             let mut line = String::new();
@@ -272,7 +272,7 @@ impl Host {
             if message["id"] == id {
                 return line;
             }
-            // A request is answered under the id it came with, whatever that is.
+            // A request is answered under its own id, whatever that is.
             self.answers.push(("an answer without a call".to_owned(), message["error"].to_string()));
         }
     }
@@ -285,14 +285,14 @@ impl Host {
         (serde_json::from_str::<Value>(&line).unwrap()["result"].take(), line)
     }
 
-    /// A call whose answer may hold the seed or a code.
+    /// Calls a tool whose answer may contain the seed or a code.
     fn call_for_its_own(&mut self, tool: &str, arguments: &Value) -> Value {
         let (mut result, line) = self.ask(tool, arguments);
         assert_eq!(result["isError"], false, "{tool} is answered: {line}");
         result["structuredContent"].take()
     }
 
-    /// A call whose answer may hold neither.
+    /// Calls a tool whose answer may contain neither the seed nor a code.
     fn call(&mut self, tool: &str, arguments: &Value) {
         let (result, line) = self.ask(tool, arguments);
         assert_ne!(result["isError"], true, "{tool} is answered: {line}");

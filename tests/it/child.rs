@@ -1,4 +1,4 @@
-//! Children: processes that read what strangers made.
+//! Child processes, which read untrusted input.
 
 #![cfg(unix)]
 
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 type Read = Result<Vec<Zeroizing<String>>, Unread>;
 
-/// Children that run a script of `tests/fixtures/children`.
+/// Children that run a script from `tests/fixtures/children`.
 fn script(name: &str) -> Children {
     Children::of(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/children").join(name))
 }
@@ -31,7 +31,7 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(Path::new("tests/fixtures").join(name)).unwrap()
 }
 
-/// The process that a script said it is.
+/// Reads the process id that a script has written to a file.
 async fn process_in(file: &Path) -> u32 {
     let mut tries = 0;
     loop {
@@ -66,7 +66,7 @@ async fn a_child_that_is_killed_answers_too_much_or_makes_no_sense_gives_no_answ
     assert!(matches!(read(&program(), &too_large).await, Err(ChildError::TooLarge(_))));
 }
 
-/// A PNG of a brightness for each pixel.
+/// A PNG with this brightness for each pixel.
 fn png(wide: u32, high: u32, pixels: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, wide, high);
@@ -75,7 +75,7 @@ fn png(wide: u32, high: u32, pixels: &[u8]) -> Vec<u8> {
     file
 }
 
-/// The patterns at the corners of codes side by side, with a white module between two: a reader that compares each with
+/// The finder patterns of QR codes side by side, with a white module between each two: a reader that compares each with
 /// each takes hours.
 fn tiled_finder_patterns(side: u32) -> Vec<u8> {
     let ring = |at: u32| if at % 8 == 7 { 0 } else { 4 - (at % 8).abs_diff(3) };
@@ -94,7 +94,7 @@ async fn hostile_pictures_end_in_an_error() {
     let tiled = tiled_finder_patterns(2000);
     assert!(tiled.len() < 64 * 1024, "{} bytes", tiled.len());
     let given_up = read(&program(), &tiled).await;
-    // On a busy machine the child's own time is over before that of the processor.
+    // On a busy machine the limit of wall-clock time can end the child before that of processor time.
     let is_given_up = matches!(given_up, Err(ChildError::OutOfTime(_) | ChildError::Died(_)) | Ok(Err(Unread::NoCode)));
     assert!(is_given_up, "{given_up:?}");
 
@@ -105,7 +105,7 @@ async fn hostile_pictures_end_in_an_error() {
         for part in [0, 1, 4, 12, 16, 20, 26, 30] {
             assert_eq!(read(&program(), &whole[..part]).await.unwrap(), Err(Unread::NoPicture), "{cut}: {part}");
         }
-        // A third of a progressive picture is the whole one, less sharp.
+        // The first third of a progressive picture shows the whole picture, less sharp.
         if let Ok(texts) = read(&program(), &whole[..whole.len() / 3]).await.unwrap() {
             assert!(cut.contains("progressive") && texts[0].contains(":alice@example.com?"), "{cut}");
         }
@@ -126,7 +126,7 @@ async fn a_lossless_webp_of_a_6k_screen_is_read_and_a_larger_one_is_told_another
     assert!(Unread::TooManyColours.to_string().contains("save it as PNG or JPEG"));
 }
 
-/// A lossy one takes four bytes for each pixel's transparency, and less for all else.
+/// A lossy WebP takes four bytes for each pixel with transparency, and less for all else.
 #[tokio::test]
 async fn a_transparent_lossy_webp_of_a_6k_screen_is_read() {
     let texts = read(&program(), &fixture("qr-6016x3384-lossy-alpha.webp")).await.unwrap().unwrap();

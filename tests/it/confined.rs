@@ -1,5 +1,5 @@
-//! A server or sidecar can write in its own folders alone, and its keys stay out of swap. Looked at from outside, on a
-//! process that really runs.
+//! A server or sidecar can write only in its own folders, and its keys stay out of swap. Tested from outside, on a
+//! running process.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Person;
 
-/// Runs a sidecar until it has answered, and hands it over.
+/// Starts a sidecar, waits until it has answered, and returns it.
 fn sidecar(person: &Person, arguments: &[&str]) -> (Child, impl FnMut(u32, &str, Value) -> Value + use<>) {
     let mut command = person.command(&[arguments, &["stdio"]].concat());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -29,7 +29,7 @@ fn sidecar(person: &Person, arguments: &[&str]) -> (Child, impl FnMut(u32, &str,
     (child, ask)
 }
 
-/// Whether a sidecar that runs can make a file in a folder that was put in the place of its state folder.
+/// Whether a running sidecar can create a file in a folder that replaces its state folder.
 fn writes_elsewhere(person: &Person, arguments: &[&str]) -> bool {
     let state = person.home().join("state");
     let all = [&["--state-dir", state.to_str().unwrap()], arguments].concat();
@@ -41,7 +41,7 @@ fn writes_elsewhere(person: &Person, arguments: &[&str]) -> bool {
     let arguments = json!({"name": "register_totp_secret", "arguments": {"label": "ada"}});
     let registered = ask(2, "tools/call", arguments);
     assert_eq!(registered.pointer("/result/isError"), Some(&false.into()), "{registered}");
-    // The end of the input is the end of the process, which writes what it knows.
+    // At the end of its input the process ends, and writes its state file.
     drop(ask);
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -61,7 +61,7 @@ fn doctor(person: &Person, arguments: &[&str]) -> Value {
 fn a_sidecar_can_write_in_its_own_folders_alone_and_the_doctor_says_so() {
     let person = Person::with_vault();
     let told = doctor(&person, &[]);
-    // A kernel without Landlock is told, not passed over.
+    // A kernel without Landlock is reported, not ignored.
     assert_eq!(writes_elsewhere(&person, &[]), told["landlock"] == false, "{told}");
     if told["landlock"] == true {
         let only = told["writes_only"].as_array().unwrap();

@@ -1,8 +1,8 @@
-//! Many callers in several processes, killed at random, under a clock that jumps both ways and is up to 4 seconds off in each
-//! process: no step twice, and a history that a linearizability checker accepts.
+//! Many callers in several processes, which are killed at random, with a clock that jumps in both directions and is up
+//! to 4 seconds off in each process: no step is given twice, and a linearizability checker accepts the history.
 //!
-//! `COUNTERSIGN_FLEET=full` runs it at full size: 8 processes of 8 callers, 100,000 requests. A number is that of the requests,
-//! by 4 processes of 16 callers.
+//! `COUNTERSIGN_FLEET=full` runs the test at full size: 8 processes of 8 callers, 100,000 requests. A number sets the
+//! number of requests, for 4 processes of 16 callers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,7 +36,7 @@ const START: i64 = 1_795_305_600;
 const PERIOD: i64 = 30;
 const WORKER: &str = "COUNTERSIGN_FLEET_WORKER";
 
-/// How big a run is.
+/// The size of a run.
 struct Size {
     processes: usize,
     callers: usize,
@@ -64,11 +64,11 @@ struct Orders {
     secrets: Vec<String>,
     callers: usize,
     seed: u64,
-    /// Seconds by which its clock is ahead of the fleet's.
+    /// Seconds by which the worker's clock is ahead of the fleet's.
     ahead: i64,
 }
 
-/// One line of a worker: a call begins or ends. Times are the machine's, not the fleet's.
+/// One line of a worker's output: a call begins or ends. Times are the machine's, not the fleet's.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Event {
     at: i64,
@@ -77,7 +77,7 @@ struct Event {
     ask: Ask,
     /// The call's result; `None` at its beginning.
     end: Option<End>,
-    /// The worker's clock when the line was written, and by how much it is ahead of the fleet's.
+    /// The worker's clock when the line was written, and the seconds by which it is ahead of the fleet's.
     clock: i64,
     ahead: i64,
 }
@@ -94,14 +94,15 @@ enum End {
     Busy,
 }
 
-/// The clock was moved at some moment between two.
+/// A move of the fleet's clock to `clock`, which happened between the times `before` and `after`.
 struct Move {
     before: i64,
     after: i64,
     clock: i64,
 }
 
-/// The fleet's clock: eight bytes in a file, which the test moves; and seconds by which a worker's is ahead of it.
+/// The fleet's clock: eight bytes in a file, which the test sets; and the seconds by which a worker's clock is ahead of
+/// it.
 struct FileClock(File, i64);
 
 impl FileClock {
@@ -127,7 +128,7 @@ impl Clock for FileClock {
     }
 }
 
-/// The guarantees of one secret: a single-use step goes to one caller, and never after a plain call has seen it.
+/// The guarantees for one secret: a single-use step goes to one caller, and never after a plain call got it.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Promise {
     taken: BTreeSet<u64>,
@@ -138,7 +139,7 @@ impl SequentialSpec for Promise {
     type Op = Ask;
     type Ret = End;
 
-    /// Only for calls that never returned; they may have had no effect.
+    /// Used only for calls that never returned; they may have had no effect.
     fn invoke(&mut self, _ask: &Ask) -> End {
         End::Busy
     }
@@ -191,7 +192,7 @@ async fn register(vault: &Vault, count: usize) -> Vec<String> {
     ids
 }
 
-/// Runs the fleet, moving its clock and killing its processes, until enough requests have come back.
+/// Runs the fleet, moving its clock and killing its processes, until enough requests have returned.
 fn run(vault: &Vault, ids: &[String], size: &Size) -> (Vec<Event>, Vec<Move>) {
     let path = vault.dir.path().join("clock");
     let clock = FileClock(File::options().create(true).truncate(true).write(true).read(true).open(path).unwrap(), 0);
@@ -216,7 +217,7 @@ fn run(vault: &Vault, ids: &[String], size: &Size) -> (Vec<Event>, Vec<Move>) {
         returned += usize::from(event.end.is_some());
         events.push(event);
         if dice.one_in(40) {
-            // Mostly on, sometimes far ahead, sometimes back.
+            // Mostly forwards, sometimes far ahead, sometimes back.
             now += [1, 7, 30, 31, 65, -1, -29, -31, -300, 600][dice.below(10)];
             let before = micros();
             clock.set(now);
@@ -236,13 +237,13 @@ fn run(vault: &Vault, ids: &[String], size: &Size) -> (Vec<Event>, Vec<Move>) {
     }
     drop(lines);
     events.extend(heard.try_iter());
-    // A call that began at the same instant as another ended may overlap it: beginnings first.
+    // A call that began at the same instant as another ended may overlap it, so beginnings are sorted first.
     events.sort_by_key(|event| (event.at, event.end.is_some()));
     (events, moves)
 }
 
 fn start_worker(orders: &Orders, lines: mpsc::Sender<Event>) -> Child {
-    // In a file: the ids of many secrets are more than a variable may hold.
+    // The instructions are in a file, because the ids of many secrets are too long for a variable.
     let file = orders.dir.join(format!("orders-{}", orders.seed));
     serde_json::to_writer(File::create(&file).unwrap(), orders).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -256,7 +257,7 @@ fn start_worker(orders: &Orders, lines: mpsc::Sender<Event>) -> Child {
     std::thread::spawn(move || {
         for line in output.lines().map_while(Result::ok) {
             if let Ok(event) = serde_json::from_str(&line) {
-                // The test has read enough when it closes the stream.
+                // Sending fails once the test has read enough and closes the channel.
                 let _ = lines.send(event);
             }
         }
@@ -264,7 +265,7 @@ fn start_worker(orders: &Orders, lines: mpsc::Sender<Event>) -> Child {
     child
 }
 
-/// Not a test of its own: what the fleet's processes run.
+/// The program of the fleet's processes; not a test of its own.
 #[test]
 fn worker() {
     let Some(orders) = std::env::var_os(WORKER) else { return };
@@ -327,7 +328,7 @@ fn micros() -> i64 {
     i64::try_from(since.as_micros()).unwrap()
 }
 
-/// The checker's verdict on one secret's history.
+/// Runs the checker on one secret's history.
 fn check_history(secret: usize, events: &[Event]) {
     let mut tester = LinearizabilityTester::new(Promise::default());
     for event in events {
@@ -339,19 +340,19 @@ fn check_history(secret: usize, events: &[Event]) {
     assert!(tester.is_consistent(), "secret {secret} is not linearizable: {events:#?}");
 }
 
-/// Nobody was refused without cause: the step of that moment was taken.
+/// Checks that no request was refused without cause: the step of that moment was taken.
 fn check_busy(secret: usize, events: &[Event], moves: &[Move]) {
     for (nth, refused) in events.iter().enumerate().filter(|(_, event)| event.end == Some(End::Busy)) {
         let before = &events[..nth];
         let current = *steps_during(before, refused, moves).start();
         let open: BTreeSet<u64> = before.iter().map(|event| event.caller).collect();
         let taken = before.iter().any(|event| matches!(event.end, Some(End::Given(given)) if given >= current));
-        // Or a call that was killed, or whose end was not read yet, has taken it.
+        // Or it was taken by a call that was killed, or whose end was not read yet.
         let unheard = open.iter().any(|caller| {
             let last = before.iter().rev().find(|event| event.caller == *caller);
             last.is_some_and(|event| event.end.is_none() && event.caller != refused.caller)
         });
-        // Or a call took it while the clock advanced: a code whose step ends before its row is committed is requested
+        // Or it was taken while the clock advanced: a code whose step ends before its row is committed is requested
         // again.
         let outlived = (0..=nth).filter(|nth| events[*nth].end.is_some()).any(|nth| {
             let steps = steps_during(&events[..nth], &events[nth], moves);
@@ -361,8 +362,8 @@ fn check_busy(secret: usize, events: &[Event], moves: &[Move]) {
     }
 }
 
-/// The first and the last step that may have been current during a call: it was decided at some moment of it, and the
-/// clock may have been anywhere in between.
+/// The first and the last step that may have been current during a call: the call was decided at some moment of it, and
+/// the clock may have had any value in between.
 fn steps_during(before: &[Event], ended: &Event, moves: &[Move]) -> RangeInclusive<u64> {
     let begun = before.iter().rev().find(|event| event.caller == ended.caller).unwrap();
     let from = moves.partition_point(|moved| moved.after < begun.at);
@@ -372,7 +373,7 @@ fn steps_during(before: &[Event], ended: &Event, moves: &[Move]) -> RangeInclusi
     *steps.iter().min().unwrap()..=*steps.iter().max().unwrap()
 }
 
-/// After all those kills the audit log is whole.
+/// Checks that the audit log is intact after all the kills.
 async fn check_audit_log(vault: &Vault) {
     let report = vault.service.perform(&vault.person, VerifyAudit::default()).await.unwrap();
     assert_eq!(report.finding, None);
@@ -381,7 +382,7 @@ async fn check_audit_log(vault: &Vault) {
     assert!(rows.iter().any(|row| row.entry.outcome == Outcome::Ok));
 }
 
-/// A small generator, the same in every run (Knuth's constants).
+/// A small random generator with the same sequence in every run (Knuth's constants).
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {

@@ -1,4 +1,4 @@
-//! What every test needs: a real vault in a temporary directory, and a clock moved by hand.
+//! The fixtures of every test: a real vault in a temporary directory, and a clock moved by hand.
 
 use std::{
     path::Path,
@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 /// The longest that a test waits for something that must come.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// Looks again and again until something holds. Fails after a minute: it would never come.
+/// Waits until a condition holds. Fails after a minute.
 #[track_caller]
 pub(crate) fn until(mut holds: impl FnMut() -> bool) {
     let patience = Patience::new();
@@ -43,7 +43,7 @@ pub(crate) fn until(mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Ends a loop that waits for something that never comes.
+/// Fails a loop that waits too long.
 pub(crate) struct Patience(std::time::Instant);
 
 impl Patience {
@@ -77,7 +77,7 @@ impl HandClock {
         Arc::new(Self { micros: AtomicI64::new(seconds * 1_000_000), moved: Notify::new() })
     }
 
-    /// Sets the time, forwards or back, and wakes everybody who waits.
+    /// Sets the time, forwards or back, and wakes all waiters.
     pub(crate) fn set_seconds(&self, seconds: i64) {
         self.micros.store(seconds * 1_000_000, Ordering::SeqCst);
         self.moved.notify_waiters();
@@ -104,7 +104,7 @@ impl Clock for HandClock {
     }
 }
 
-/// A vault in a temporary directory, with a service on it and the person who keeps it.
+/// A vault in a temporary directory, with a service on it and a person as its caller.
 pub(crate) struct Vault {
     pub(crate) dir: TempDir,
     pub(crate) clock: Arc<HandClock>,
@@ -119,7 +119,7 @@ impl Vault {
         Self::at(tempfile::tempdir().unwrap(), HandClock::at_seconds(1_795_305_600))
     }
 
-    /// A vault in a directory: a second process on the first one's, so to speak.
+    /// A vault in a directory. In the directory of another vault it acts as a second process.
     pub(crate) fn at(dir: TempDir, clock: Arc<HandClock>) -> Self {
         let opened = open_in(dir.path(), clock.now());
         let account = opened.status().default_account;
@@ -132,7 +132,7 @@ impl Vault {
         self.service_with(self.clock.clone(), Arc::new(SystemRandom))
     }
 
-    /// The same, with another clock or another random source.
+    /// A further service on the same vault, with another clock or another random source.
     pub(crate) fn service_with(&self, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Service {
         Service::new(open_in(self.dir.path(), clock.now()), clock, random)
     }
@@ -156,7 +156,7 @@ impl Vault {
         rows(&self.service, &self.person, filter).await.unwrap()
     }
 
-    /// The same, for every account and for rows without an account.
+    /// Rows of the audit log, oldest first, for every account and for rows without an account.
     pub(crate) async fn all_rows(&self, filter: AuditFilter) -> Vec<AuditRow> {
         let page = AuditAsk { limit: PAGE_ROWS_MAX, ..AuditAsk::default() };
         self.service.perform(&self.person, ReadWholeAudit { filter, page }).await.unwrap().rows
@@ -168,12 +168,12 @@ pub(crate) fn registration_of(registration: Registration) -> RegisterSecret {
     RegisterSecret { registration, idempotency_key: None, beside: None }
 }
 
-/// A call for a single-use code, at once or not at all.
+/// A call for a single-use code that does not wait.
 pub(crate) fn alone_at_once(secret_id: SecretId) -> GetCode {
     GetCode { single_use: true, max_wait: Seconds::new(0), ..GetCode::of(secret_id) }
 }
 
-/// A check of a code that somebody typed.
+/// A check of a typed code.
 pub(crate) fn typed(secret_id: SecretId, code: &str) -> VerifyCode {
     VerifyCode { secret_id, code: Zeroizing::new(code.to_owned()), seat_id: None }
 }
@@ -184,12 +184,12 @@ pub(crate) async fn rows(service: &Service, caller: &Principal, filter: AuditFil
     Ok(service.perform(caller, ReadAudit { filter, page }).await?.rows)
 }
 
-/// Opens the vault in a folder, on a runtime of its own, because the caller may or may not be on one.
+/// Opens the vault in a folder, on its own runtime, because the caller may or may not be on one.
 pub(crate) fn open_in(dir: &Path, now: Timestamp) -> vault::Vault {
     open_for(dir, now, Writes::Inline)
 }
 
-/// The same, for a server or for one caller.
+/// Opens the vault in a folder, for a server or for one caller.
 pub(crate) fn open_for(dir: &Path, now: Timestamp, writes: Writes) -> vault::Vault {
     let request = VaultRequest {
         store: OpenRequest { url: crate::postgres::address_for(dir), data_dir: dir.join("data"), writes, make: true },

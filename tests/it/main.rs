@@ -1,4 +1,4 @@
-//! Everything that is tested from outside a file, in one binary.
+//! All integration tests, in one binary.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! Follows docs/operate.md as a person at a terminal: every command of its `console` blocks, from top to bottom, with the
-//! answers that its questions want. From "The lost machine" on, the person is at another machine, with the backup, the
+//! Follows docs/operate.md as a person at a terminal: every command of its `console` blocks, from top to bottom, with
+//! the answers to its questions. From "The lost machine" on, the person is at another machine, with the backup, the
 //! words from the paper, and nothing else.
 
 use std::{collections::BTreeMap, ffi::OsStr, fs, path::Path};
@@ -54,7 +54,7 @@ fn a_person_who_lost_the_machine_gets_codes_again_by_the_guide() {
             fs::copy(first.home().join("countersign.backup"), person.home().join("countersign.backup")).unwrap();
         }
         if step.command == WAITS {
-            // Nothing here waits for two minutes; that the steps of that time count as used is what the answer says.
+            // The test does not wait for two minutes; the answer says that the steps of that time count as used.
             let busy = person.run(&["code", "github", "--max-wait", "1"]).refused(1);
             assert!(busy.contains("a code is free in"), "{busy}");
             assert_eq!(code_in_three_minutes(person), 6);
@@ -88,7 +88,7 @@ fn carry_out(step: &Step, home: &Path, tools: &Path, words: &mut String) -> Stri
     );
     let mut told = String::new();
     for question in step.shown.iter().filter(|line| line.ends_with("(hidden):") || line.ends_with('?')) {
-        // What was read may reach beyond the text, so each question is waited for by its end alone.
+        // The output that was read may reach beyond the text, so each question is recognised by its end alone.
         if question.ends_with('?') {
             told += &terminal.read_until("[y/N] ");
             terminal.types("y");
@@ -107,11 +107,11 @@ fn carry_out(step: &Step, home: &Path, tools: &Path, words: &mut String) -> Stri
     let (rest, ended) = terminal.rest_of(program);
     told += &rest;
     assert!(ended.success(), "{}\n{told}", step.command);
-    // What the program pads its columns with differs with the width of a date.
+    // The widths of columns depend on the width of a date.
     told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect::<String>()
 }
 
-/// The words that a recovery key shows, by their numbers.
+/// The words of a recovery key, in the order of their numbers.
 pub(crate) fn words_in(shown: &str) -> String {
     let mut words = BTreeMap::new();
     let mut pieces = shown.split_whitespace();

@@ -1,4 +1,5 @@
-//! Runs the commands of README and of the pages that go on from it, from top to bottom, in an empty home, and compares the output's shape, without digits.
+//! Runs the commands of README and of the pages that continue it, from top to bottom, in an empty home, and compares
+//! the output's shape, without digits.
 //!
 //! A line of a `console` block that begins with `$ ` runs at a terminal; the lines below it must appear, in this order.
 //! A block of `sh` runs as one script. Commands that need a network, a long compilation or another project's program do
@@ -19,8 +20,8 @@ use tempfile::TempDir;
 
 use crate::{cli::Terminal, kit::RFC_SEED};
 
-/// Commands that are not run here: the first is what `cargo test` itself does, the others need another program's
-/// server.
+/// Commands that are not run here: `cargo test` itself does the work of the first one, the others need another
+/// program's server.
 const ELSEWHERE: [&str; 5] = ["cargo ", "pip ", "claude ", "sudo ", "npm "];
 /// The server's address in README.
 const ADDRESS: &str = "127.0.0.1:8787";
@@ -32,7 +33,7 @@ const PAGES: [(&str, &str); 4] = [
     ("docs/performance.md", include_str!("../../docs/performance.md")),
 ];
 const QR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qr-one.png");
-/// What it imports.
+/// The export that README imports.
 const EXPORT: &str = "tests/fixtures/import/apple.csv";
 
 /// A fenced block.
@@ -110,7 +111,7 @@ fn a_link_leads_to_a_page_or_a_heading_that_is_there() {
     assert!(links > 15, "{links} links");
 }
 
-/// How a heading is linked to.
+/// The anchor of a heading.
 fn slug(line: &str) -> Option<String> {
     let title = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
     Some(title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-')).collect::<String>().replace(' ', "-"))
@@ -126,7 +127,7 @@ impl Newcomer {
         symlink(env!("CARGO_BIN_EXE_countersign"), tools.join("countersign")).unwrap();
         let full = std::env::var_os("COUNTERSIGN_README").is_some_and(|value| value == "full");
         if full {
-            // An answer that is an error fails the command, as a person would see.
+            // An error as the answer fails the command, as a person would see.
             let curl = tools.join("curl");
             let real = which("curl").expect("curl is needed for COUNTERSIGN_README=full");
             let script = format!("#!/bin/sh\nexec {} --fail-with-body --silent --show-error \"$@\"\n", real.display());
@@ -147,14 +148,14 @@ impl Newcomer {
         std::env::join_paths(all).unwrap()
     }
 
-    /// The line with what earlier lines assigned, and the address that the server got.
+    /// The line with the variables that earlier lines assigned, and the server's real address.
     fn prepared(&self, line: &str) -> String {
         let address = self.server.as_ref().map_or(ADDRESS, |(_, address)| address);
         let line = line.replace(ADDRESS, address);
         format!("set -ea; . ./.variables; {line}\nexport -p > .variables")
     }
 
-    /// Types the commands of a block, and compares what is shown.
+    /// Types the commands of a block, and compares the output.
     fn follow(&mut self, text: &str, place: &str) {
         let mut lines = text.lines().peekable();
         while let Some(line) = lines.next() {
@@ -213,7 +214,7 @@ impl Newcomer {
         said.read_line(&mut first).unwrap();
         let address = first.trim_end().strip_prefix("listening on http://").expect(place);
         let address = address.to_owned();
-        // Nobody reads further output; it must not block the server.
+        // Further output is discarded, so that it does not block the server.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         self.server = Some((server, address));
         first
@@ -292,7 +293,7 @@ fn check_shell(text: &str, place: &str) {
     assert!(shell.wait().unwrap().success(), "{place}");
 }
 
-/// Whether every line that README shows was printed, in this order.
+/// Checks that every line that README shows was printed, in this order.
 #[track_caller]
 fn has_shape(told: &str, shown: &[&str], place: &str) {
     let mut lines = told.lines().map(shape);
@@ -301,7 +302,7 @@ fn has_shape(told: &str, shown: &[&str], place: &str) {
     }
 }
 
-/// A line without what differs between runs: numbers and colours.
+/// A line with its numbers and colours removed.
 fn shape(line: &str) -> String {
     let mut shown = String::new();
     for c in plain(line.trim()).chars() {

@@ -1,5 +1,5 @@
-//! A registration leaves nothing of a seed in the process's memory. It is searched from outside, as a core dump or another
-//! program of the same user would be able to.
+//! A registration leaves no part of a seed in the process's memory. The memory is searched from outside, as a core dump
+//! or another program of the same user could be.
 
 use std::{
     fs::File,
@@ -28,7 +28,7 @@ impl Session {
     }
 }
 
-/// How often bytes occur in a process's memory. `None`, if only root may read it.
+/// How often bytes occur in a process's memory. Returns `None` if only root may read it.
 pub(crate) fn found(process: u32, bytes: &[u8]) -> Option<usize> {
     let memory = match File::open(format!("/proc/{process}/mem")) {
         Err(cause) if cause.kind() == ErrorKind::PermissionDenied => return None,
@@ -40,15 +40,15 @@ pub(crate) fn found(process: u32, bytes: &[u8]) -> Option<usize> {
         let (from, to) = map.split(' ').next().unwrap().split_once('-').unwrap();
         let [from, to] = [from, to].map(|at| u64::from_str_radix(at, 16).unwrap());
         let mut held = vec![0; usize::try_from(to - from).unwrap()];
-        // A guard page, say, can't be read.
+        // Some pages can't be read, for example guard pages.
         let read = memory.read_at(&mut held, from).unwrap_or_default();
         count += held[..read].windows(bytes.len()).filter(|window| *window == bytes).count();
     }
     Some(count)
 }
 
-/// Calls for a registration, and looks for the end of the seed: freed memory is written over at its beginning. Returns the
-/// answer.
+/// Registers a secret, and searches for the end of the seed, because freed memory is overwritten at its beginning.
+/// Returns the answer.
 #[track_caller]
 fn check(mode: &[&str], arguments: &Value, given: Option<&str>) -> Value {
     let person = Person::new();
@@ -62,12 +62,12 @@ fn check(mode: &[&str], arguments: &Value, given: Option<&str>) -> Value {
     let answer = session.ask(2, "tools/call", &json!({"name": "register_totp_secret", "arguments": arguments}));
     let shown = answer.pointer("/result/structuredContent/totp_secret/secret").and_then(Value::as_str);
     let seed = shown.or(given).unwrap();
-    // Its answer means that the previous one was written.
+    // The answer means that the previous one was written.
     session.ask(3, "ping", &json!({}));
 
     let bytes = data_encoding::BASE32.decode(seed.as_bytes()).unwrap_or_else(|_| seed.as_bytes().to_vec());
     let left = [found(child.id(), &seed.as_bytes()[16..]), found(child.id(), &bytes[8..])];
-    // Check that the search works: it finds what is known to be there.
+    // Checks that the search works: it finds a text that is in the memory.
     let known = found(child.id(), b"looked-for-client");
     drop(session);
     child.wait().unwrap();
@@ -179,7 +179,7 @@ fn a_registration_over_http_leaves_no_copy_of_its_seed_in_memory() {
         connection.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
-    // A connection is freed a moment after its last byte.
+    // A connection is freed shortly after its last byte.
     let bytes = data_encoding::BASE32.decode(SEED.as_bytes()).unwrap();
     let left = || [found(child.id(), &SEED.as_bytes()[16..]), found(child.id(), &bytes[8..])];
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);

@@ -1,4 +1,5 @@
-//! The unit for systemd: what it names is there, and what it sets starts a server. `.ci/run` has systemd judge the rest.
+//! The unit for systemd: the program that it names exists, and its settings start a server. systemd checks the rest in
+//! `.ci/run`.
 
 use std::{
     fs,
@@ -58,7 +59,7 @@ fn what_the_unit_sets_starts_a_server_whose_vault_opens_by_the_credential_alone(
     let there = |path: &str| fs::read_dir(states.join(path)).unwrap().count();
     assert!(states.join("countersign/data/vault.db").exists() && there("countersign/state") > 0);
 
-    // Exit statuses for which trying again does not help.
+    // Exit statuses after which a restart does not help.
     let output = command(&states, &[8; 32]).output().unwrap();
     let prevented: Vec<i32> = set("RestartPreventExitStatus")[0].split(' ').map(|code| code.parse().unwrap()).collect();
     assert!(output.status.code().is_some_and(|code| prevented.contains(&code)), "{output:?}");

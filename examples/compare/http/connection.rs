@@ -1,4 +1,4 @@
-//! A connection that is kept, in plain blocking HTTP/1.1: enough for these servers, and as little work as possible.
+//! A persistent connection in plain blocking HTTP/1.1: enough for these servers, with as little work as possible.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -15,7 +15,7 @@ pub(crate) struct Connection {
     line: String,
 }
 
-/// An answer's head, as far as anything here depends on it.
+/// The parts of an answer's head that are used here.
 pub(crate) struct Head {
     status: u16,
     length: Length,
@@ -28,14 +28,14 @@ enum Length {
     Chunks,
 }
 
-/// An answer, whole.
+/// A complete answer.
 pub(crate) struct Answer {
     pub(crate) head: Head,
     pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    /// A request of whoever holds this token.
+    /// A request with this token.
     pub(crate) fn new(method: &str, path: &str, token: &str, headers: &[(&str, &str)], body: &str) -> Self {
         let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n");
         for (name, value) in headers {
@@ -55,7 +55,7 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream), line: String::new() })
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request, and reads its answer.
     pub(crate) fn ask(&mut self, request: &Request) -> io::Result<Answer> {
         self.send(request)?;
         self.receive()
@@ -79,7 +79,7 @@ impl Connection {
         Ok(Answer { head, body })
     }
 
-    /// Reads the head of an answer whose body goes on.
+    /// Reads the head of an answer, and leaves its body unread.
     pub(crate) fn head(&mut self) -> io::Result<Head> {
         self.read_line()?;
         let status = self.line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(no_http)?;
@@ -97,7 +97,7 @@ impl Connection {
         }
     }
 
-    /// Reads one chunk of a body; `false` at its end.
+    /// Reads one chunk of a body; returns `false` after the last one.
     pub(crate) fn chunk(&mut self, body: &mut Vec<u8>) -> io::Result<bool> {
         self.read_line()?;
         let count = usize::from_str_radix(&self.line, 16).map_err(|_| no_http())?;
@@ -108,7 +108,7 @@ impl Connection {
         Ok(count > 0)
     }
 
-    /// Fails if anything has come that was not read, the end among it.
+    /// Fails if unread data has arrived, or the server has closed the connection.
     pub(crate) fn is_silent(&self) -> io::Result<()> {
         let stream = self.stream.get_ref();
         stream.set_nonblocking(true)?;

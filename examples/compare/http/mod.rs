@@ -1,4 +1,4 @@
-//! Over HTTP: codes over `/mcp` and over REST beside a tool that does nothing, and what idle sessions hold.
+//! Over HTTP: codes over `/mcp` and over REST beside a tool that does nothing, and the memory of idle sessions.
 
 mod connection;
 mod server;
@@ -22,28 +22,29 @@ use crate::{
 pub(crate) use connection::{Connection, Request};
 pub(crate) use server::Server;
 
-/// Connections that are kept. Each asks with a key of its own for codes of a secret of its own.
+/// The number of persistent connections. Each has its own key, and requests codes of its own secret.
 const CONNECTIONS: usize = 32;
-/// Calls one after the other on one connection in a round, and calls on each of all connections at once.
+/// In a round: the number of calls one after the other on one connection, and of calls on each of all connections at
+/// once.
 const SEQUENTIAL: usize = 2_000;
 const EACH: usize = 500;
-/// The token that is sent to a server that asks for none.
+/// The token for a server that needs none.
 pub(crate) const NO_TOKEN: &str = "none";
 
-/// A server, and what is asked of it on each connection.
+/// A server, and the request of each connection.
 struct Contender {
     program: Program,
     asked: Vec<Asked>,
 }
 
-/// A request, and what its answer must hold.
+/// A request, and what its answer must contain.
 #[derive(Clone)]
 struct Asked {
     request: Request,
     expect: Expect,
 }
 
-/// A call of a tool without a session, which is answered in JSON.
+/// A call of a tool without a session, which is answered with JSON.
 pub(crate) fn tool_call(token: &str, tool: &str, arguments: &Value) -> Request {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -69,7 +70,7 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// The no-op server, ours over `/mcp`, and ours over REST.
+/// The no-op server, and our server over `/mcp` and over REST.
 fn contenders(bench: &Bench) -> io::Result<[Contender; 3]> {
     let vault = bench.vault("http")?;
     let ids = vault.register(CONNECTIONS, 30)?;
@@ -114,12 +115,12 @@ fn beside_noop([noop, mcp, rest]: &[Contender; 3], rounds: usize) -> io::Result<
     Ok(shown(mcp_lines.into_iter().chain(rest_lines).collect()))
 }
 
-/// Median latency in µs, thousands of answers a second.
+/// The median latency in µs, and thousands of answers a second.
 fn work(contender: &Contender) -> io::Result<[f64; 2]> {
     let server = Server::start(&contender.program)?;
     let mut asked = contender.asked.clone();
     let mut connections = asked.iter().map(|_| server.connect()).collect::<io::Result<Vec<_>>>()?;
-    // The first call for a secret in a time step is made durable; what is compared is the others.
+    // The first call for a secret in a time step waits until it is durable; only the later ones are compared.
     at_once(&mut connections, &mut asked, 2)?;
     let (Some(first), Some(asked_first)) = (connections.first_mut(), asked.first_mut()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -130,7 +131,7 @@ fn work(contender: &Contender) -> io::Result<[f64; 2]> {
     Ok([median(&mut times).as_secs_f64() * 1e6, f64::from(answers) / took.as_secs_f64() / 1e3])
 }
 
-/// How long each of `count` calls took, one after the other.
+/// Measures how long each of `count` calls takes, one after the other.
 fn one_by_one(connection: &mut Connection, asked: &mut Asked, count: usize) -> io::Result<Vec<Duration>> {
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
@@ -144,8 +145,8 @@ fn one_by_one(connection: &mut Connection, asked: &mut Asked, count: usize) -> i
     Ok(times)
 }
 
-/// How long `each` calls on every connection took, one in flight on each at any moment; checked once the clock has
-/// stopped.
+/// Measures how long `each` calls on every connection take, with one in flight on each at any moment. The answers are
+/// checked after the measurement.
 fn at_once(connections: &mut [Connection], asked: &mut [Asked], each: usize) -> io::Result<Duration> {
     let mut answers = Vec::with_capacity(connections.len() * each);
     let since = unix_now();

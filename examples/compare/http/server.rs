@@ -1,4 +1,4 @@
-//! A server under test that is spoken to over HTTP.
+//! A server under test over HTTP.
 
 use std::{
     io::{self, BufRead as _, BufReader},
@@ -17,7 +17,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it, and waits until it says where it listens.
+    /// Starts the server, and waits until it prints the address it listens on.
     pub(crate) fn start(program: &Program) -> io::Result<Self> {
         let child = program.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut process = Running(child);
@@ -33,7 +33,7 @@ impl Server {
                 break address.parse().map_err(io::Error::other)?;
             }
         };
-        // What else it says is passed on, and must not stay in its way.
+        // The rest of its standard error is passed on, so that the server does not block on a full pipe.
         thread::spawn(move || io::copy(&mut said, &mut io::stderr()));
         Ok(Self { process, address })
     }

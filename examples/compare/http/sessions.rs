@@ -1,7 +1,7 @@
-//! What sessions hold that do nothing: memory for each, beside the SDK's own sessions in the no-op server.
+//! The memory of each idle session, beside the SDK's own sessions in the no-op server.
 //!
-//! The SDK no longer has the transport of `/sse`. What it has instead, and what that is held against, is a session with
-//! its stream open.
+//! The SDK no longer has the transport of `/sse`. Streams of `/sse` are compared with the SDK's sessions that have
+//! an open stream.
 
 use std::io;
 
@@ -15,14 +15,14 @@ use crate::{
     say::say,
 };
 
-/// Sessions, and `/sse` streams: the server lets no more than 1,024 of either be open.
+/// The number of sessions, and of `/sse` streams: the server allows at most 1,024 of each to be open.
 const SESSIONS: usize = 1_000;
 const STREAMS: usize = 500;
-/// A key may open 64 sessions, and 16 streams.
+/// A key may open 64 sessions, and 16 streams, so this many keys are needed.
 const KEYS: usize = 63;
 const ROUNDS: usize = 3;
 
-/// Opens a session with its own key, and returns the connection that it needs, if it needs one.
+/// Opens a session with its own key, and returns the connection that it needs, if any.
 type Open = fn(&Server, &mut Connection, &str) -> io::Result<Option<Connection>>;
 
 pub(super) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
@@ -47,13 +47,13 @@ pub(super) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
     Ok(shown(vec![idle, streams, sse]))
 }
 
-/// By how many KiB a server grows for each of `count` sessions.
+/// By how many KiB a server's memory grows for each of `count` sessions.
 fn growth(program: &Program, keys: &[String], count: usize, open: Open) -> io::Result<f64> {
     let server = Server::start(program)?;
     let mut messages = server.connect()?;
     let mut opened = Vec::with_capacity(count + 1);
     let mut keys = keys.iter().cycle();
-    // The first one needs what every server needs once.
+    // The first session allocates what every server allocates once.
     let mut open_next = || {
         let key = keys.next().ok_or(io::ErrorKind::InvalidInput)?;
         opened.push(open(&server, &mut messages, key)?);
@@ -66,12 +66,12 @@ fn growth(program: &Program, keys: &[String], count: usize, open: Open) -> io::R
     Ok((after - before) / f64::from(u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
-/// A session over Streamable HTTP that only its id is left of.
+/// A session over Streamable HTTP without an open connection.
 fn without_stream(_: &Server, messages: &mut Connection, key: &str) -> io::Result<Option<Connection>> {
     open_session(messages, key).map(|_| None)
 }
 
-/// A session over Streamable HTTP whose client listens.
+/// A session over Streamable HTTP whose client has a stream open.
 fn with_stream(server: &Server, messages: &mut Connection, key: &str) -> io::Result<Option<Connection>> {
     let session = open_session(messages, key)?;
     let mut stream = server.connect()?;
@@ -94,7 +94,7 @@ fn over_sse(server: &Server, messages: &mut Connection, key: &str) -> io::Result
     Ok(Some(stream))
 }
 
-/// Shakes hands over Streamable HTTP, and returns the session's id.
+/// Completes the handshake over Streamable HTTP, and returns the session's id.
 fn open_session(messages: &mut Connection, key: &str) -> io::Result<String> {
     let accept = ("accept", "application/json, text/event-stream");
     let opened = messages.ask(&Request::new("POST", "/mcp", key, &[accept], &hello("2025-11-25").to_string()))?;
@@ -114,7 +114,7 @@ fn ready() -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/initialized"})
 }
 
-/// The data of the next event, which must have this name.
+/// Reads the data of the next event, which must have this name.
 fn event(stream: &mut Connection, name: &str) -> io::Result<String> {
     let mut chunk = Vec::new();
     stream.chunk(&mut chunk)?;

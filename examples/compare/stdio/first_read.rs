@@ -1,5 +1,5 @@
-//! The first read of a code in its time step, as agents read them, beside a bare SQLite `INSERT` of as many bytes on the
-//! same disk: both wait for the disk once, and everything else is what a call costs.
+//! The first read of a code in its time step, as agents make it, beside a bare SQLite `INSERT` of as many bytes on the
+//! same disk: both wait for the disk once, and the difference is the cost of a call.
 
 use std::{
     io,
@@ -18,16 +18,16 @@ use crate::{
     say::{aside, say},
 };
 
-/// First reads of a round, one after the other, and `INSERT`s between them.
+/// In a round: the number of first reads, one after the other; the `INSERT`s alternate with them.
 const SINGLE: usize = 100;
-/// Callers at once, and how often in a round.
+/// The number of concurrent callers, and of groups of them in a round.
 const CALLERS: usize = 32;
 const GROUPS: usize = 8;
-/// Reads of a round that are made together.
+/// The number of reads of a round that are made in groups.
 const TOGETHER: f64 = 256.0;
-/// Long, so that no step ends while a vault's secrets are read for the first time.
+/// Long, so that no step ends between a vault's first reads.
 const PERIOD: u64 = 3600;
-/// Bytes of a row: what a code's audit row and marks come to.
+/// Bytes of a row: about the size of a code's audit row and marks.
 const ROW_BYTES: u32 = 400;
 
 pub(super) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
@@ -46,7 +46,7 @@ pub(super) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
         let (single, groups) = ids.split_at_checked(SINGLE).ok_or(io::ErrorKind::InvalidInput)?;
         let mut times: [Vec<Duration>; 3] = Default::default();
         for id in single {
-            // Turn by turn: the disk's moods then meet both alike.
+            // The measurements alternate, so that changes of the disk's speed affect both alike.
             let read = server.one_by_one(&mut [first_read(id, &oracle)], 1)?;
             for (times, took) in times.iter_mut().zip([vec![bare.insert(1)?], vec![bare.insert(1)?], read]) {
                 times.extend(took);
@@ -69,7 +69,7 @@ fn first_read(id: &str, oracle: &Oracle) -> Call {
     Call::code(&json!({"secret_id": id}), oracle)
 }
 
-/// How long first reads of these secrets take, [`CALLERS`] in flight.
+/// Measures how long first reads of these secrets take, with [`CALLERS`] in flight.
 fn together(server: &mut Server, ids: &[String], oracle: &Oracle) -> io::Result<Duration> {
     let mut calls: Vec<Call> = ids.iter().map(|id| first_read(id, oracle)).collect();
     let begun = Instant::now();
@@ -89,7 +89,7 @@ impl Bare {
         Ok(Self(conn))
     }
 
-    /// How long it takes to make some rows durable together.
+    /// Measures how long it takes to make `rows` rows durable together.
     fn insert(&self, rows: usize) -> io::Result<Duration> {
         let begun = Instant::now();
         let added = || -> rusqlite::Result<()> {

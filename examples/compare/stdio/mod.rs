@@ -17,13 +17,13 @@ use crate::{
 };
 pub(crate) use server::{Contender, Server};
 
-/// Calls one after the other in a round, and calls of which [`WINDOW`] are in flight.
+/// In a round: the number of calls one after the other, and of calls with [`WINDOW`] in flight.
 const SEQUENTIAL: usize = 4_000;
 const PIPELINED: usize = 40_000;
 const WINDOW: usize = 32;
-/// Starts in a round.
+/// The number of starts in a round.
 const STARTS: usize = 10;
-/// Secrets that are asked for codes when vaults of different size are compared.
+/// The number of secrets whose codes are requested when vaults of different size are compared.
 const ASKED: usize = 100;
 const MANY: usize = 100_000;
 
@@ -72,7 +72,7 @@ fn beside_few(few: &Contender, many: &Contender, rounds: usize) -> io::Result<Ve
     Ok(shown(vec![latency, rate]))
 }
 
-/// Milliseconds from the start of the process to its first answer: the median of a few.
+/// Milliseconds from the start of the process to its first answer: the median of [`STARTS`] starts.
 fn start_up(contender: &Contender) -> io::Result<f64> {
     let mut times = Vec::new();
     for _ in 0..STARTS {
@@ -85,7 +85,7 @@ fn start_up(contender: &Contender) -> io::Result<f64> {
     Ok(median(&mut times).as_secs_f64() * 1e3)
 }
 
-/// Median latency in µs of calls one after the other, client and server on one core.
+/// The median latency in µs of calls one after the other, with client and server on one core.
 fn one_by_one(contender: &Contender) -> io::Result<f64> {
     let _bound = OneCore::bind();
     let (mut server, mut calls) = warm(contender)?;
@@ -94,7 +94,7 @@ fn one_by_one(contender: &Contender) -> io::Result<f64> {
     Ok(median::<Duration>(&mut times).as_secs_f64() * 1e6)
 }
 
-/// Memory in MiB of a server that has answered once: resident, and its own.
+/// The memory in MiB of a server that has answered once: resident, and private.
 fn idle_memory(contender: &Contender) -> io::Result<(f64, f64)> {
     let mut server = Server::start(&contender.program)?;
     server.one_by_one(&mut contender.calls.clone(), 1)?;
@@ -112,8 +112,8 @@ fn in_flight(contender: &Contender) -> io::Result<f64> {
     Ok(rate)
 }
 
-/// A server that was asked for each secret already: the first call for one in a time step is made durable; what is compared
-/// is the others.
+/// A server that has answered a call for each secret: the first call for one in a time step waits until it is durable,
+/// and only the later ones are compared.
 fn warm(contender: &Contender) -> io::Result<(Server, Vec<Call>)> {
     let mut server = Server::start(&contender.program)?;
     let mut calls = contender.calls.clone();

@@ -1,5 +1,5 @@
-//! A server under test: a child process spoken to in newline-delimited JSON-RPC, in plain blocking calls, so that as
-//! little as possible of what is measured is the client's.
+//! A server under test as a child process, over newline-delimited JSON-RPC in plain blocking calls, so that the client
+//! adds as little as possible to the figures.
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -33,7 +33,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it and shakes hands.
+    /// Starts the server, and completes the handshake.
     pub(crate) fn start(program: &Program) -> io::Result<Self> {
         let spawned = Instant::now();
         let mut command = program.command();
@@ -49,7 +49,7 @@ impl Server {
         Ok(server)
     }
 
-    /// How long the first answer took, from before the process was there.
+    /// Returns the time from before the start of the process to its first answer.
     pub(crate) fn first_answer(&mut self, call: &mut Call) -> io::Result<Duration> {
         let since = unix_now();
         self.send(&call.rest)?;
@@ -58,7 +58,7 @@ impl Server {
         call.expect.check(&serde_json::from_str(&self.line)?, since).map(|()| took)
     }
 
-    /// How long each of `count` calls took, one after the other; each is checked once its clock has stopped.
+    /// Measures how long each of `count` calls takes, one after the other; each is checked after its time is taken.
     pub(crate) fn one_by_one(&mut self, calls: &mut [Call], count: usize) -> io::Result<Vec<Duration>> {
         let mut times = Vec::with_capacity(count);
         while times.len() < count {
@@ -74,7 +74,7 @@ impl Server {
         Ok(times)
     }
 
-    /// Answers a second with `window` calls in flight at any moment; checked once the clock has stopped.
+    /// Returns the answers a second with `window` calls in flight; they are checked after the measurement.
     pub(crate) fn pipelined(&mut self, calls: &mut [Call], count: usize, window: usize) -> io::Result<f64> {
         let since = unix_now();
         let first = self.next_id + 1;
@@ -88,7 +88,7 @@ impl Server {
         Ok(f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took)
     }
 
-    /// The answers to all of these calls, in the order of the calls.
+    /// Returns the answers to all of these calls, in the order of the calls.
     pub(crate) fn all(&mut self, calls: &mut [Call], window: usize) -> io::Result<Vec<Value>> {
         let first = self.next_id + 1;
         let answers = in_order(&self.exchange(calls, calls.len(), window)?, first)?;
@@ -96,12 +96,12 @@ impl Server {
         Ok(answers)
     }
 
-    /// Sends `count` calls, going round in `calls`, and reads as many answers.
+    /// Sends `count` calls, repeating `calls` in turn, and reads as many answers.
     fn exchange(&mut self, calls: &[Call], count: usize, window: usize) -> io::Result<Vec<String>> {
         let mut lines: Vec<String> = Vec::with_capacity(count);
         let mut sent = 0;
         while lines.len() < count {
-            // Half a window at a time: one write carries many requests, and the server never runs dry.
+            // Sends half a window at a time: one write carries many requests, and the server always has some left.
             let room = (lines.len() + window).min(count);
             if room - sent >= window.div_ceil(2) || (room == count && sent < count) {
                 let mut batch = String::with_capacity(window * 256);
@@ -118,12 +118,12 @@ impl Server {
         Ok(lines)
     }
 
-    /// Sends a call `count` times and reads nothing.
+    /// Sends a call `count` times, and reads no answer.
     pub(crate) fn begin(&mut self, call: &Call, count: usize) -> io::Result<()> {
         (0..count).try_for_each(|_| self.send(&call.rest))
     }
 
-    /// Fails if what comes next is the answer to anything sent before.
+    /// Fails if any call that was sent before has been answered: sends a ping, whose answer must come next.
     pub(crate) fn owes_all(&mut self) -> io::Result<()> {
         self.send(r#","method":"ping"}"#)?;
         let answer = self.receive()?;
@@ -131,7 +131,7 @@ impl Server {
         if is_pong { Ok(()) } else { Err(io::Error::other(format!("an answer instead of a wait: {answer}"))) }
     }
 
-    /// Closes standard input and waits for the end.
+    /// Closes standard input, and waits for the process to end.
     pub(crate) fn stop(mut self) -> io::Result<()> {
         drop(self.input.take());
         self.process.0.wait().map(drop)
@@ -161,7 +161,7 @@ fn message(id: u64, rest: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id}{rest}\n")
 }
 
-/// Answers may come in any order; their ids say which call each is for.
+/// Orders answers by their calls: they may come in any order, and their ids name the calls.
 fn in_order(lines: &[String], first: u64) -> io::Result<Vec<Value>> {
     let mut answers = vec![Value::Null; lines.len()];
     for line in lines {

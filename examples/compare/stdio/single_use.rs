@@ -1,4 +1,4 @@
-//! What single use costs a call that finds its step free.
+//! The additional cost of single use for a call whose step is free.
 
 use std::{io, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     say::{aside, say},
 };
 
-/// Calls of each kind in a round, and the kinds: plain, plain again, single-use.
+/// The number of calls of each kind in a round, and of kinds: plain, plain again, single-use.
 const CALLS: usize = 50;
 const KINDS: usize = 3;
 /// Long, so that no step ends between two calls.
 const PERIOD: u64 = 3600;
 
-/// Every call has a secret of its own, so that each is the first of its step and commits durably, whatever its kind.
+/// Every call has its own secret, so that each is the first of its step and commits durably, whatever its kind.
 pub(super) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
     let rounds = bench.rounds;
     say(format_args!("\nstdio, best of {rounds} rounds; base: plain calls; ours: single-use calls of free steps"));

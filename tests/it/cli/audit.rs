@@ -180,7 +180,7 @@ fn a_cut_tail_is_found_by_an_anchor() {
         "not sound: row 2 is not the one that the given anchor vouches for (sound before it: 1 row, 1 to 1)\n"
     );
 
-    // Fewer rows than the anchor knows of: the tail was cut.
+    // Fewer rows than the anchor counts: the tail was cut off.
     let shorter = Person::with_vault();
     let last = person.file("last", lines.lines().last().unwrap());
     let found = shorter.run(&["audit", "verify", "--anchors", last.to_str().unwrap(), "--json"]);
@@ -216,7 +216,7 @@ fn what_is_no_code_is_not_called_strange_but_refused() {
                 @"error: the code must be 6 or 8 digits");
         }
     }
-    // As apps show it.
+    // Apps show a code with a space in its middle.
     assert_eq!(person.fed("123 456", &["audit", "trace", "--stdin"]).status, 1);
 }
 
@@ -278,7 +278,7 @@ async fn an_export_and_a_list_go_over_many_pages() {
     let newest = person.run(&["audit", "list", "--limit", "1000", "--json"]).json();
     assert_eq!(person.run(&["audit", "export"]).ok().lines().count(), 3501);
     assert_eq!(steps(newest["rows"].as_array().unwrap()), (2500..3500).collect::<Vec<_>>());
-    // The only row of its kind is pages behind the newest ones.
+    // The only row of its kind is several pages behind the newest ones.
     let oldest = person.run(&["audit", "list", "--all-accounts", "--action", "vault.create", "--json"]).json();
     assert_eq!((oldest["rows"].as_array().unwrap().len(), &oldest["rows"][0]["seq"]), (1, &1.into()));
 }
@@ -309,6 +309,6 @@ fn a_head_names_only_rows_that_a_power_cut_leaves_whoever_wrote_them() {
 
     assert!(refused.status == 1 && refused.out.is_empty(), "{refused:?}");
     assert!(person.run(&["audit", "head"]).ok().contains("\"seq\":3"));
-    // What committed nothing has nothing to sync.
+    // A command that committed nothing has nothing to sync.
     assert_eq!(person.on_a_failing_disk("sync", &["secret", "list"]).status, 0);
 }

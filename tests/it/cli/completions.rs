@@ -1,9 +1,9 @@
-//! What shells are told: the script, and the answers to its calls.
+//! Completions for shells: the script, and the answers to its calls.
 
 use super::Person;
 use crate::kit::RFC_SEED;
 
-/// What the program answers a shell that asks how a command line can go on.
+/// The program's completions of a command line.
 fn completed(person: &Person, words: &[&str]) -> Vec<String> {
     let index = words.len().to_string();
     let mut command = person.command(&[&["--", "countersign"], words].concat());
@@ -84,7 +84,7 @@ fn an_issuer_is_offered_where_it_names_one_secret_in_the_case_that_is_typed() {
     assert!(all.contains(&"ada".to_owned()) && !all.contains(&"Acme".to_owned()), "nothing is typed: {all:?}");
 }
 
-/// With the shell itself, which is on every machine that has the tests' others.
+/// Runs bash itself, which every machine that runs these tests has.
 #[cfg(unix)]
 #[test]
 fn bash_completes_a_name() {

@@ -1,4 +1,4 @@
-//! The demo: an agent's calls, and nothing left of them.
+//! The demo: it shows an agent's calls, and leaves no files.
 
 use std::{
     fs,

@@ -25,7 +25,7 @@ impl Host {
         Self { sidecar, input, lines: BufReader::new(output).lines() }
     }
 
-    /// Calls the tool, without a session, and returns its answer.
+    /// Calls the tool without a session, and returns its answer.
     fn enroll(&mut self, arguments: &Value) -> Value {
         let meta = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -158,7 +158,7 @@ fn a_seat_gets_a_pin_that_is_no_run_and_loses_it() {
         let refused = person.fed(bad, &["seat", "update", "ada@example.com", "--pin-stdin"]);
         assert!(refused.status == 2 && !refused.err.contains(bad), "{bad}: {refused:?}");
     }
-    // With letters: the audit log's times hold every run of six digits at some time of some day.
+    // The PIN has letters, because the audit log's times can contain any six digits.
     person.fed("correcthorse9\n", &["seat", "update", "ada@example.com", "--pin-stdin"]).ok();
     person.run(&["vault", "doctor"]).ok();
     person.run(&["seat", "update", "ada@example.com", "--no-pin", "--first-name", "Ada"]).ok();

@@ -1,4 +1,4 @@
-//! First commands on a disk that fails while the vault is made.
+//! First commands on a disk that fails while the vault is created.
 
 use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
@@ -8,7 +8,8 @@ use super::{Person, Ran, files_in, finish, found};
 const ERROR: i32 = 1;
 const FULL_FROM_NOW_ON: i32 = 4;
 
-/// Runs a first command whose operation of this number in the vault's folder fails; whether it came to that.
+/// Runs a first command whose operation number `at` in the vault's folder fails. Returns whether the command came that
+/// far.
 fn failing(person: &Person, fault: i32, at: i32, arguments: &[&str]) -> (Ran, bool) {
     let path = person.home().join("control");
     let control = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
@@ -26,7 +27,7 @@ fn keys_in(folder: &Path) -> usize {
     if folder.exists() { files_in(folder).len() } else { 0 }
 }
 
-/// At every operation of this fault, a command leaves a vault with its key, or neither.
+/// Checks, for a fault at each operation, that the command leaves either a vault with its key, or neither.
 fn check(fault: i32, arguments: &[&str]) {
     let mut made = 0;
     for at in 1.. {

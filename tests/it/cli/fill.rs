@@ -1,5 +1,5 @@
-//! `countersign fill` where no browser is, the origins of secrets, and keys and secrets whose codes nobody sees. Real
-//! browsers are in `tests/interop`.
+//! `countersign fill` without a browser, the origins of secrets, and keys and secrets that show no codes. Real browsers
+//! are in `tests/interop`.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,7 +13,7 @@ use super::{Person, text_of};
 
 const ORIGIN: &str = "https://login.example.com";
 
-/// A person with a secret whose codes go into pages alone.
+/// A person with a secret whose codes are only typed into pages.
 fn with_fill_only() -> Person {
     let person = Person::new();
     let seed = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
@@ -76,7 +76,7 @@ fn what_can_not_be_filled_is_refused_with_what_to_do() {
         text_of(&body, "/message").to_owned()
     };
     assert!(refused(&[], "unavailable").contains("`--browser http://127.0.0.1:9222`"));
-    // Nobody listens there.
+    // No program listens on this port.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     assert!(refused(&["--browser", &free], "unavailable").contains("--remote-debugging-port"));
     assert!(
@@ -156,7 +156,7 @@ fn a_plugin_answers_every_request_with_one_object() {
     assert_eq!((text_of(&credential, "/url"), text_of(&credential, "/password").len()), (ORIGIN, 6));
     assert_eq!(credential["username"], credential["password"]);
 
-    // Where there is no vault, too, it sees the reason.
+    // Without a vault, too, the reason is reported.
     let nobody = Person::new().fed(fill, &["plugin", "agent-browser"]).json();
     assert!(text_of(&nobody, "/error").starts_with("not_found"), "{nobody}");
 }

@@ -1,5 +1,5 @@
-//! Imports read files in a child process: what becomes of one that is killed, takes too much, or is interrupted; and how
-//! much memory the import itself takes.
+//! Imports read files in a child process: a child that is killed, exceeds its limits, or is interrupted; and the memory
+//! of the import itself.
 
 use std::{
     fs,
@@ -12,8 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{Person, Ran, Terminal, finish};
 use crate::seed_memory::found;
 
-/// A person with an empty vault, an encrypted file whose key derivation takes these MiB and passes, and its passphrase
-/// in the file `passphrase`.
+/// A person with an empty vault, an encrypted file whose key derivation takes this many MiB and passes, and its
+/// passphrase in the file `passphrase`.
 fn with_costly_file(mib: u64, passes: u64) -> Person {
     let person = Person::with_vault();
     let fixture = format!("{}/tests/fixtures/import/ente-encrypted.json", env!("CARGO_MANIFEST_DIR"));
@@ -29,7 +29,7 @@ fn with_costly_file(mib: u64, passes: u64) -> Person {
 
 const IMPORT: [&str; 5] = ["secret", "import", "costly.json", "--passphrase-file", "passphrase"];
 
-/// Runs the import in a shell that limits it first.
+/// Runs the import in a shell that sets a limit first.
 fn limited(person: &Person, limit: &str) -> Ran {
     let program = env!("CARGO_BIN_EXE_countersign");
     let mut shell = Command::new("sh");
@@ -48,7 +48,7 @@ fn children_of(parent: u32) -> Vec<i32> {
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let is_child = |process: &i32| {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        // The name before the status may hold anything.
+        // The name before the status may contain any character.
         let mut after = stat.rsplit(") ").next().unwrap_or_default().split(' ');
         after.next().is_some_and(|state| state != "Z") && after.next() == Some(&parent.to_string())
     };
@@ -61,7 +61,7 @@ fn a_child_that_is_killed_ends_in_an_error_that_names_the_file_and_stores_nothin
     let mut command = person.command(&IMPORT);
     let mut import = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
 
-    // The first child only looks what the file is; whichever is found, the import ends.
+    // The first child only detects the file's format; whichever child is killed, the import ends.
     while import.try_wait().unwrap().is_none() {
         for child in children_of(import.id()) {
             let _ = kill_process(Pid::from_raw(child).unwrap(), Signal::KILL);
@@ -84,7 +84,7 @@ fn a_child_over_its_memory_or_time_ends_in_an_error_that_names_the_file_and_stor
 
         let told = limited(&person, limit).refused(1);
 
-        // No bar either: standard error is no terminal.
+        // There is no progress bar either: standard error is not a terminal.
         assert_eq!(told, format!("error: costly.json: {why}\n"));
         assert!(is_empty(&person), "{limit}");
     }
@@ -116,7 +116,7 @@ fn a_person_sees_that_the_work_goes_on_and_can_stop_it_and_its_child() {
         let (shown, ended) = terminal.rest_of(import);
         assert_eq!(ended.code(), Some(130), "{signal:?} {shown}");
         assert!(shown.ends_with("interrupted; nothing was handed out or changed\n"), "{shown}");
-        // It was killed before its parent ended; the system may need a moment for it.
+        // The child was killed before its parent ended; the system may need some time to remove it.
         let runs = |child: &i32| {
             let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
             stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
@@ -187,7 +187,7 @@ fn ten_thousand_secrets_take_little_memory_beyond_their_file_and_leave_no_seed_i
         let mut facts = status.lines();
         facts.find_map(|fact| fact.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
     };
-    // Of no seed anything is left, as text or as bytes; names are.
+    // No part of any seed is left, as text or as bytes; names are.
     let text = data_encoding::BASE32.encode(b"seed number 000")[5..].to_owned();
     for seed in [&b"number 000"[..], text.as_bytes()] {
         assert!(found(import.id(), seed).is_none_or(|count| count == 0), "{:?}", found(import.id(), seed));

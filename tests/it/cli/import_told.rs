@@ -1,4 +1,5 @@
-//! What an import says: which file it speaks of, which entries are there already, and what a picture holds.
+//! An import's messages: the file they are about, the entries that are in the vault already, and the content of a
+//! picture.
 
 use super::{Person, text_of};
 use crate::kit::RFC_SEED;
@@ -34,7 +35,7 @@ fn an_import_names_the_entries_that_are_there_already() {
             {"place": "line 3", "name": "b", "stored_as": "GitHub: alice"},
         ])
     );
-    // Within the files, and where no vault is yet.
+    // Duplicates within the files, with and without a vault.
     for person in [Person::with_vault(), Person::new()] {
         let list = format!("{}{}{}", link("Acme:new", OTHER), link("b", OTHER), link("Acme:new", OTHER));
         let told = person.fed(&list, &["secret", "import", "-", "--dry-run"]).err;
@@ -240,7 +241,7 @@ fn an_encrypted_file_that_nobody_can_be_asked_about_and_a_code_that_is_refused_a
     let refused = person.run(&["secret", "import", "good.txt", &file]).refused(2);
     let told = "2fas-encrypted.json is an encrypted export of 2FAS; standard input is not a terminal to ask on; use --passphrase-file";
     assert!(refused.contains(told), "{refused}");
-    // Only the right passphrase tells whether a file without a mark is one.
+    // Only the right passphrase shows whether a file without a mark is an encrypted export.
     let file = fixture("import/andotp-old.json.aes");
     let refused = person.run(&["secret", "import", &file]).refused(2);
     let told = "andotp-old.json.aes is in no known format, unless it is an encrypted export of andOTP; standard input";

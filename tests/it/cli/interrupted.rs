@@ -1,4 +1,4 @@
-//! A person who interrupts a command at a question, or in a wait, after something was typed at a hidden prompt.
+//! A person interrupts a command at a question, or while it waits, after typing at a hidden prompt.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -71,7 +71,7 @@ fn an_encrypted_export_that_is_interrupted_leaves_no_file() {
             terminal.read_until(prompt);
             terminal.types(PASSPHRASE);
         }
-        // Its key derivation is at work.
+        // The key derivation is running.
         terminal.read_until("Ctrl-C stops it");
 
         kill_process(Pid::from_child(&program), signal).unwrap();

@@ -109,7 +109,7 @@ fn damaged_keys_are_removed_together_whatever_became_of_their_ids() {
     let made = |name| text_of(&person.run(&["key", "create", "--name", name, "--json"]).json(), "/key_id").to_owned();
     let [sound, scopes, id, bytes, account] = ["laptop", "ci", "phone", "tablet", "desk"].map(made);
     let set = |what: &str, key: &str| format!("UPDATE record SET {what} WHERE id = CAST('{key}' AS BLOB);");
-    // The key that moves to another account is counted there.
+    // The key that is moved to another account is counted there.
     let counts = "UPDATE record_count SET n = n - 1 WHERE kind = 8; \
                   INSERT INTO record_count (kind, account, life, n) VALUES (8, zeroblob(16), 0, 1);";
     person.tamper(&format!(

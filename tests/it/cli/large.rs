@@ -1,4 +1,4 @@
-//! Large vaults: what a list and a page of it cost, and the memory that whole lists take.
+//! Large vaults: the cost of a list and of its page, and the memory of whole lists.
 
 use std::{
     fs,
@@ -9,12 +9,12 @@ use std::{
 
 use super::{Person, text_of};
 
-/// Secrets of the large vault; `.ci/run` has the number that a user may have.
+/// The number of secrets in the large vault; `.ci/run` sets the full number, which a user may have.
 fn many() -> usize {
     if std::env::var_os("COUNTERSIGN_LARGE").is_some() { 100_000 } else { 10_000 }
 }
 
-/// A list of so many secrets.
+/// Writes a file with this many secrets.
 fn list_of(person: &Person, count: usize) {
     let links = (0..count).map(|n| {
         let seed = data_encoding::BASE32.encode(format!("seed number {n:08}").as_bytes());
@@ -32,7 +32,7 @@ fn with_secrets(count: usize) -> (Person, String) {
     (person, text_of(&key, "/token").to_owned())
 }
 
-/// A server of its own process.
+/// A server in its own process.
 struct Served {
     process: Child,
     address: String,
@@ -48,7 +48,7 @@ impl Served {
         Self { process, address, token }
     }
 
-    /// The whole answer of a request.
+    /// Returns the whole answer of a request.
     fn get(&self, query: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let (address, token) = (&self.address, &self.token);
@@ -60,21 +60,21 @@ impl Served {
         answer
     }
 
-    /// The most memory that it has taken, in KiB.
+    /// The peak of its memory, in KiB.
     fn peak(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let fact = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         fact.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
-    /// The processor time that all its threads have taken, in nanoseconds.
+    /// The processor time of all its threads, in nanoseconds.
     fn cpu(&self) -> u64 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
         let taken = |path: std::path::PathBuf| fs::read_to_string(path.join("schedstat")).unwrap_or_default();
         tasks.filter_map(|task| taken(task.unwrap().path()).split(' ').next()?.parse::<u64>().ok()).sum()
     }
 
-    /// What a request costs at least, of several.
+    /// The lowest cost of a request in several tries, in nanoseconds.
     fn cost(&self, query: &str) -> u64 {
         let once = || {
             let before = self.cpu();
@@ -94,7 +94,7 @@ impl Drop for Served {
 
 #[test]
 fn a_list_costs_its_page_and_eight_whole_lists_at_once_take_the_memory_of_their_parts() {
-    /// KiB beyond what the server took before: the parts of eight lists, however long the lists are.
+    /// KiB beyond the server's peak before: the parts of eight lists, however long the lists are.
     const MOST: usize = 24 * 1024;
 
     let (few, token) = with_secrets(100);
@@ -117,20 +117,20 @@ fn a_list_costs_its_page_and_eight_whole_lists_at_once_take_the_memory_of_their_
     assert!(grown <= MOST, "{grown} KiB");
 }
 
-/// The most memory of a command in this build, which is not optimised: its code and stacks take more than the optimised
-/// one's.
+/// The most memory of a command in this build, in MiB. It is not optimised: its code and stacks take more than an
+/// optimised build's.
 #[cfg(target_os = "linux")]
 const MIB_OF_UNOPTIMISED: usize = 40;
 
-/// The most memory that a command takes, in KiB.
+/// The peak of a command's memory, in KiB.
 #[cfg(target_os = "linux")]
 fn peak_of(person: &Person, arguments: &[&str]) -> usize {
     let mut command = person.command(arguments);
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // Not every command reads it.
+    // Not every command reads its input.
     let _ = process.stdin.take().unwrap().write_all(b"492039\n");
     let (status, mut peak) = (format!("/proc/{}/status", process.id()), 0);
-    // It only grows, so what is read last before the end counts.
+    // The peak only grows, so the last value that is read before the end counts.
     while process.try_wait().unwrap().is_none() {
         let text = fs::read_to_string(&status).unwrap_or_default();
         let fact = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
@@ -157,7 +157,7 @@ fn trace_export_and_verify_take_memory_that_does_not_grow_with_the_audit_log() {
         vault.close().await.unwrap();
     });
     for arguments in [["audit", "trace", "--stdin"].as_slice(), &["audit", "export"], &["audit", "verify"]] {
-        // A short run on a busy machine may end between two looks.
+        // A short run on a busy machine may end between two readings.
         let of_few = (0..8).map(|_| peak_of(&small, arguments)).max().unwrap();
         let of_many = peak_of(&large, arguments);
         assert!(of_many <= MIB_OF_UNOPTIMISED * 1024, "{arguments:?}: {of_many} KiB");
@@ -165,7 +165,7 @@ fn trace_export_and_verify_take_memory_that_does_not_grow_with_the_audit_log() {
     }
 }
 
-/// Ticks of processor time that an import of so many secrets takes, that of the process that reads the file included.
+/// Ticks of processor time that an import of `count` secrets takes, including the process that reads the file.
 #[cfg(target_os = "linux")]
 fn ticks_of_an_import(count: usize) -> u64 {
     let person = Person::with_vault();
@@ -175,7 +175,7 @@ fn ticks_of_an_import(count: usize) -> u64 {
     let (stat, mut ticks) = (format!("/proc/{}/stat", process.id()), 0);
     while process.try_wait().unwrap().is_none() {
         let text = fs::read_to_string(&stat).unwrap_or_default();
-        // utime, stime, cutime and cstime, behind the name in brackets.
+        // utime, stime, cutime and cstime, after the name in brackets.
         let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11).take(4);
         ticks = ticks.max(fields.filter_map(|field| field.parse::<u64>().ok()).sum());
         std::thread::yield_now();
@@ -186,7 +186,7 @@ fn ticks_of_an_import(count: usize) -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_import_of_ten_thousand_takes_no_more_time_than_ten_of_a_thousand() {
-    // A short run on a busy machine may end between two looks.
+    // A short run on a busy machine may end between two readings.
     let one = (0..3).map(|_| ticks_of_an_import(1_000)).max().unwrap();
     let ten = ticks_of_an_import(10_000);
     assert!(ten <= 15 * one.max(1), "{ten} ticks for 10,000, {one} for 1,000");
@@ -203,7 +203,7 @@ fn a_list_of_secrets_takes_memory_that_does_not_grow_with_their_number() {
     for arguments in
         [["secret", "list", "--json"].as_slice(), &["secret", "list"], &["secret", "list", "--query", "ada7"]]
     {
-        // A short run on a busy machine may end between two looks.
+        // A short run on a busy machine may end between two readings.
         let of_few = (0..4).map(|_| peak_of(&few, arguments)).max().unwrap();
         let of_many = peak_of(&large, arguments);
         assert!(of_many <= MIB_OF_UNOPTIMISED * 1024, "{arguments:?}: {of_many} KiB for {}", many());

@@ -76,7 +76,7 @@ impl Person {
         Self { home: TempDir::new().unwrap() }
     }
 
-    /// A person with a vault, and nothing in it.
+    /// A person with an empty vault.
     pub(crate) fn with_vault() -> Self {
         let person = Self::new();
         person.run(&["vault", "create"]).ok();
@@ -90,7 +90,7 @@ impl Person {
         person
     }
 
-    /// The program, with nothing of this machine's environment but the home.
+    /// The program, with an environment of nothing but the home.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command.env_clear().env("HOME", self.home.path()).current_dir(self.home.path()).args(arguments);
@@ -102,7 +102,7 @@ impl Person {
         self.fed("", arguments)
     }
 
-    /// Runs a command that gets this on standard input.
+    /// Runs a command with this text on standard input.
     pub(crate) fn fed(&self, input: &str, arguments: &[&str]) -> Ran {
         finish(&mut self.command(arguments), input.as_bytes())
     }
@@ -123,13 +123,13 @@ impl Person {
         path
     }
 
-    /// Writes a file that nobody else can read.
+    /// Writes a file that no other user can read.
     #[cfg(unix)]
     pub(crate) fn private(&self, name: &str, text: &str) {
         crate::sqlite::set_mode(&self.file(name, text), 0o600);
     }
 
-    /// Changes the vault like a program that may write the file but has no key.
+    /// Changes the vault as a program does that may write the file but has no key.
     pub(crate) fn tamper(&self, sql: &str) {
         self.database().execute_batch(sql).unwrap();
     }
@@ -152,12 +152,12 @@ impl Person {
         countersign::vault::open(&request, Arc::new(SystemRandom)).await.unwrap()
     }
 
-    /// The vault, as any program may open it.
+    /// The vault's database, opened without the vault's key.
     pub(crate) fn database(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(found("vault.db", self.home()).unwrap()).unwrap()
     }
 
-    /// Changes the nth record of a kind.
+    /// Changes the record number `nth` of a kind.
     pub(crate) fn tamper_record(&self, kind: Kind, nth: usize, change: &str) {
         let (kind, records) = (kind.number(), "SELECT n FROM record WHERE kind");
         self.tamper(&format!(
@@ -176,7 +176,7 @@ impl Person {
     /// A command on a disk that fails once the folder contains a file with the fault's name.
     #[cfg(target_os = "linux")]
     pub(crate) fn with_faults(&self, arguments: &[&str]) -> (Command, TempDir) {
-        // A server or sidecar can write in its own folders alone, and so can the library that makes its disk fail.
+        // A server or sidecar can write only in its own folders, and so can the library that makes its disk fail.
         let faults = TempDir::new_in(self.home().join(".local/state/countersign")).unwrap();
         std::fs::create_dir(faults.path().join("disk")).unwrap();
         let vault = found("vault.db", self.home()).unwrap();
@@ -199,7 +199,7 @@ impl Ran {
         self.out
     }
 
-    /// The only document of a successful command.
+    /// The answer of a successful command, as its only JSON document.
     #[track_caller]
     pub(crate) fn json(self) -> Value {
         serde_json::from_str(&self.ok()).unwrap()
@@ -213,13 +213,13 @@ impl Ran {
     }
 }
 
-/// Where a file of this name is, somewhere in a folder.
+/// The path of a file with this name, anywhere in a folder.
 fn found(name: &str, folder: &Path) -> Option<PathBuf> {
     let mut inside = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     inside.find_map(|path| if path.is_dir() { found(name, &path) } else { path.ends_with(name).then_some(path) })
 }
 
-/// The files in a folder, however deep.
+/// The files in a folder and in its subfolders.
 pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
     let inside = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     inside.flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] }).collect()
@@ -228,7 +228,7 @@ pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
 /// Runs a command to its end.
 pub(crate) fn finish(command: &mut Command, input: &[u8]) -> Ran {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A command that does not look at its input may end before it is written.
+    // A command that does not read its input may end before the input is written.
     let _ = child.stdin.take().unwrap().write_all(input);
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -254,7 +254,7 @@ pub(crate) fn redacted(text: &str) -> String {
     shown.lines().map(narrow).collect::<Vec<_>>().join("\n")
 }
 
-/// The text of a field.
+/// The text of a field, by its JSON pointer.
 #[track_caller]
 pub(crate) fn text_of<'a>(document: &'a Value, pointer: &str) -> &'a str {
     document.pointer(pointer).and_then(Value::as_str).unwrap()

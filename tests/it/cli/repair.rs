@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Person, text_of};
 use crate::kit::RFC_SEED;
 
-/// A person with two secrets and a backup, whose vault is damaged then: a seed, a row of the audit log, and an index.
+/// A person with two secrets and a backup, whose vault is then damaged: a seed, a row of the audit log, and an index.
 fn damaged() -> (Person, String) {
     let person = Person::with_alice();
     person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--stdin", "--allow-duplicate"]).ok();
@@ -73,7 +73,7 @@ fn a_vault_that_does_not_open_is_repaired_too_or_the_remedy_is_named() {
     let (person, _) = damaged();
     let file = text_of(&person.run(&["vault", "status", "--json"]).json(), "/location").to_owned();
     let mut bytes = std::fs::read(&file).unwrap();
-    // The first page holds what every other one is found by.
+    // The first page holds the roots by which all other pages are found.
     bytes[..100].fill(0);
     std::fs::write(&file, &bytes).unwrap();
     let refused = person.run(&["vault", "doctor", "--repair", "--from", "countersign.backup", "--yes"]).refused(78);

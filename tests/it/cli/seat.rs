@@ -120,14 +120,14 @@ fn seats_that_are_there_are_present_and_the_rest_is_added() {
     let shown = person.run(&["seat", "show", "bob@example.com", "--json"]).json();
     assert!(shown.pointer("/seat/first_name").unwrap().is_null(), "an import changes no seat");
 
-    // What belongs to two seats is nobody's.
+    // A line whose two fields belong to two seats is refused.
     insta::assert_snapshot!(person.fed("email,auth_subject\nada@example.com,idp|2\n", &["seat", "import", "-"]).refused(1), @r"
     error: nothing was added:
       line 2: its e-mail address or auth_subject exists already
     ");
 }
 
-/// All of them are one commit, so a process that is killed leaves all or none.
+/// An import is one commit, so a process that is killed leaves all of the seats or none.
 #[test]
 fn an_import_of_seats_is_one_change() {
     let person = Person::with_vault();

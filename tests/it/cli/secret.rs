@@ -339,7 +339,7 @@ fn a_link_that_has_a_label_needs_no_other() {
     assert!(ended.success() && shown.contains("ada") && !shown.contains("Label"), "{shown}");
 
     for person in [Person::new(), Person::with_vault()] {
-        // A seed has none.
+        // A bare seed has no label.
         assert!(person.fed(RFC_SEED, &["secret", "add", "--stdin"]).refused(2).contains("add --label"));
         assert!(person.fed("GEZDGNB0", &["secret", "add", "--stdin"]).refused(2).contains("the seed is not base32"));
         let mut terminal = Terminal::new();
@@ -500,7 +500,7 @@ fn a_secret_is_named_by_its_short_id_or_by_words_without_case() {
     assert_eq!(person.run(&["secret", "show", "github", "alice", "--json"]).json(), shown);
     person.run(&["code", "BOB"]).ok();
     person.run(&["code", "acme", "bob"]).ok();
-    // Ids of the same minute begin alike.
+    // Ids of the same minute begin with the same characters.
     assert!(person.run(&["secret", "show", &id[..8]]).refused(1).contains("no secret has this id"));
     assert!(person.run(&["secret", "show", ""]).refused(2).contains("a name must not be empty"));
 }
@@ -513,7 +513,7 @@ fn a_secret_that_is_there_is_not_doubled_in_silence() {
     insta::assert_snapshot!(redacted(&person.fed(RFC_SEED, &again).refused(1)).replace("(ID)", "ID"),
         @r#"error: "alice" of GitHub ID is there already; with --allow-duplicate there is another of this issuer and label"#);
     person.fed(RFC_SEED, &[&again[..], &["--allow-duplicate"]].concat()).ok();
-    // Neither by another case nor by a change.
+    // Neither other case nor an update makes a duplicate.
     person.fed(RFC_SEED, &["secret", "add", "--label", "Alice", "--issuer", "github", "--stdin"]).refused(1);
     let bob = person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--stdin", "--json"]).json();
     let bob = text_of(&bob, "/totp_secret/id");

@@ -1,4 +1,4 @@
-//! A server as a process: what it logs, and what it is told by signals.
+//! A server as a process: its log, and its reactions to signals.
 
 #![cfg(unix)]
 
@@ -39,7 +39,7 @@ fn a_server_that_logs_json_writes_nothing_else_and_reads_its_certificate_again_w
 
     assert_eq!(until("listening on https://127.0.0.1:")["level"], "INFO");
     until("countersign key create");
-    // Its handshakes have not looked at the files: only the signal makes it read them.
+    // No handshake has made the server read the files: only the signal does.
     renew();
     kill_process(process, Signal::HUP).unwrap();
     until("the TLS certificate was read anew");
@@ -70,7 +70,7 @@ fn a_server_takes_over_the_socket_that_systemd_hands_it() {
     let person = Person::with_alice();
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    // A shell becomes the server, so that its number is the one that the variable names.
+    // The shell is replaced by the server, so that `LISTEN_PID` is the server's process id.
     let program = env!("CARGO_BIN_EXE_countersign");
     let script = format!("exec env LISTEN_FDS=1 LISTEN_PID=$$ {program} serve 3<&0 0</dev/null");
     let command = person.command(&[]);
@@ -90,7 +90,7 @@ fn a_server_takes_over_the_socket_that_systemd_hands_it() {
     assert!(child.wait().unwrap().success());
 }
 
-/// A collector that keeps what it is sent: path and body.
+/// A collector that stores the path and the body of each request.
 fn collector() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<(String, Vec<u8>)>) {
     use std::io::{Read as _, Write as _};
 

@@ -1,4 +1,4 @@
-//! The files of MCP hosts: what is put into them, and what stays.
+//! The configuration files of MCP hosts: what is written into them, and what is kept.
 
 use std::{
     fs,
@@ -65,7 +65,7 @@ fn the_list_tells_which_hosts_are_here() {
 fn the_place_that_a_host_uses_already_is_taken() {
     let person = Person::new();
     let file = |host: &str| person.run(&["setup", host, "--yes", "--json"]).json()["file"].as_str().unwrap().to_owned();
-    // In the order of how sure it is.
+    // The places are tried in the order of their certainty.
     assert!(file("cline").contains("/.cline/data/settings/"));
     fs::remove_dir_all(person.home().join(".cline")).unwrap();
     let extension = ".config/Code/User/globalStorage/saoudrizwan.claude-dev";
@@ -93,7 +93,7 @@ fn the_entry_starts_the_sidecar_on_the_same_vault() {
     let expected = ["--data-dir", other.to_str().unwrap(), "stdio", "--scope", "secrets:read", "--reveal", "never"];
     assert_eq!(entry["args"], json!(expected));
 
-    // Variables are not what a host hands on.
+    // A host does not pass variables on.
     let mut command = person.command(&["setup", "cursor", "--yes"]);
     assert!(command.env("COUNTERSIGN_DATA_DIR", &other).output().unwrap().status.success());
     assert_eq!(entry_of_cursor(&person)["args"], json!(["--data-dir", other.to_str().unwrap(), "stdio"]));
@@ -130,7 +130,7 @@ fn a_file_that_is_there_is_kept_and_shown_first() {
     let before = "{\n  // mine\n  \"mcpServers\": {\n    \"other\": { \"command\": \"x\" },\n  },\n}\n";
     let file = person.file(".cursor/mcp.json", before);
 
-    // Nobody agreed.
+    // The person has not agreed.
     let refused = person.run(&["setup", "cursor"]).refused(2);
     assert!(refused.contains("+    \"countersign\": {") && refused.contains("--yes"), "{refused}");
     assert_eq!(fs::read_to_string(&file).unwrap(), before);
@@ -192,6 +192,6 @@ fn a_link_stays_one_and_the_files_mode_too() {
     assert!(link.symlink_metadata().unwrap().is_symlink());
     assert!(fs::read_to_string(&file).unwrap().contains("countersign"));
     assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640);
-    // Nothing half-written stays beside it.
+    // No temporary file is left beside it.
     assert!(!person.home().join("dotfiles.json.countersign-new").exists());
 }

@@ -109,8 +109,8 @@ fn a_sidecar_that_is_told_to_end_or_can_answer_nobody_ends() {
             kill_process(Pid::from_child(&child), signal).unwrap();
         } else {
             drop(output);
-            // Its answers can't be delivered. A process that another test starts at this moment has the pipe's other end, too,
-            // until it has begun, so the first answer may not fail.
+            // The answers can't be delivered. A process that another test starts at this moment has the other end of
+            // the pipe, too, until it executes its program, so the first answer may still be delivered.
             let ping = r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
             while child.try_wait().unwrap().is_none() && writeln!(input, "{ping}").is_ok() {}
         }
@@ -135,7 +135,7 @@ fn a_sidecar_whose_host_has_gone_silent_and_reads_nothing_ends() {
     let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
     let list = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
     let ready = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    // Far more than a pipe holds.
+    // Far more answers than fit into a pipe.
     writeln!(input, "{hello}\n{ready}\n{}", [list; 100].join("\n")).unwrap();
     drop(input);
 
@@ -239,7 +239,7 @@ fn logs_at_any_level_hold_no_seed_and_no_code() {
     );
     let served = person.fed(&call, &["--log", "rmcp=trace,trace", "stdio", "--reveal", "never"]);
 
-    // Eight digits, because the times in the log have six.
+    // The code has eight digits, because the times in the log have six.
     let digits = serde_json::from_str::<Value>(&code.out).unwrap();
     assert!(!code.err.contains(text_of(&digits, "/code")));
     for ran in [added, code, served] {
@@ -603,7 +603,7 @@ fn a_mistyped_word_is_shown_and_another_programs_word_leads_to_ours() {
     assert!(person.run(&["help"]).ok().contains("Global options"));
     assert!(person.run(&["help", "secret", "add"]).ok().contains("--uri-file"));
     assert!(person.run(&["version"]).ok().starts_with("countersign "));
-    // Other programs' words for a verb are understood.
+    // The verbs of other programs are accepted.
     person.run(&["secret", "create", "--label", "a", "--generate"]).ok();
     person.run(&["secret", "ls"]).ok();
     person.run(&["secret", "get", "a"]).ok();
@@ -626,7 +626,7 @@ fn numbers_are_asked_for_in_words_and_not_quoted() {
     ] {
         for wrong in ["x", "", "1.5", "99999999999999999999999", "2345672345672345"] {
             if arguments.contains(&"--offset") && wrong.len() == 16 {
-                // As far as that a list may be looked at.
+                // An offset of this length is within its limit.
                 continue;
             }
             let told = person.run(&[&arguments[..], &[wrong]].concat());
@@ -666,7 +666,7 @@ fn a_server_makes_backups_by_itself_when_they_are_due() {
         let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.collect()
     };
-    // Serves until the log says this, and returns everything that was logged.
+    // Serves until the log has this text, and returns the whole log.
     let serve_until = |sought: &str| {
         let arguments =
             ["--log", "info", "serve", "--listen", "127.0.0.1:0", "--backup-dir", dir, "--backup-keep", "1"];
@@ -687,11 +687,11 @@ fn a_server_makes_backups_by_itself_when_they_are_due() {
     let rows = ran.pointer("/rows").unwrap().as_array().unwrap();
     assert!(rows.iter().any(|row| (text_of(row, "/action"), text_of(row, "/actor")) == ("vault.backup", "system")));
 
-    // The newest one is young enough.
+    // The newest backup is recent enough.
     serve_until("listening on");
     assert_eq!(backups(), [first.as_str()]);
 
-    // It is two days old now. The next one takes its place.
+    // The backup is old now. The next one replaces it.
     let old = "vault-2020-01-02T03-04-05.000Z.db";
     fs::rename(folder.join(&first), folder.join(old)).unwrap();
     serve_until("a backup was made");
@@ -836,7 +836,7 @@ fn a_process_leaves_no_core_file_and_may_open_as_many_files_as_the_system_grants
     sidecar.wait().unwrap();
 }
 
-/// A full disk has nothing to do with it.
+/// The error is not attributed to a full disk.
 #[test]
 fn a_process_that_ends_on_an_older_copy_says_so() {
     use std::io::{BufRead as _, Read as _, Write as _};
@@ -849,7 +849,7 @@ fn a_process_that_ends_on_an_older_copy_says_so() {
     sidecar.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut sidecar = sidecar.spawn().unwrap();
     let mut answers = std::io::BufReader::new(sidecar.stdout.take().unwrap());
-    // Its refusal is a row of the audit log.
+    // The refusal of the line is a row of the audit log.
     let mut refused = |stdin: &mut std::process::ChildStdin| {
         stdin.write_all(b"no message\n").unwrap();
         answers.read_line(&mut String::new()).unwrap();
@@ -910,7 +910,7 @@ fn a_mistyped_place_makes_no_folders_above_it() {
     let home: Vec<_> = fs::read_dir(person.home()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(home.is_empty(), "{home:?}");
 
-    // The last folder alone is made, and so is all of the default place.
+    // Of a given path only the last folder is made; of the default path, all folders are.
     let near = person.home().join("near");
     person.run(&[&["--data-dir", near.to_str().unwrap()], &add[..]].concat()).ok();
     person.run(&add).ok();

@@ -26,10 +26,10 @@ use crate::kit::RFC_SEED;
 
 /// The command line for the shell at the terminal.
 const COMMAND: &str = "COUNTERSIGN_TEST_COMMAND";
-/// A mark before everything that the command shows.
+/// A mark that comes before the command's output.
 const BEGUN: &str = "=== begun";
 
-/// Both ends of a terminal: where a person types, and where a program runs.
+/// Both ends of a terminal: the person's, and the program's.
 pub(crate) struct Terminal {
     person: File,
     program: OwnedFd,
@@ -40,7 +40,7 @@ impl Terminal {
         Self::sized(100, 50)
     }
 
-    /// A terminal of so many columns and lines.
+    /// A terminal of `columns` columns and `lines` lines.
     pub(crate) fn sized(columns: u16, lines: u16) -> Self {
         let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&person).unwrap();
@@ -55,7 +55,7 @@ impl Terminal {
         self.run(person.home(), &format!("exec {} {command}", env!("CARGO_BIN_EXE_countersign")), &[])
     }
 
-    /// Runs a line of a shell, with nothing of this machine's environment but the home and the search path.
+    /// Runs a shell command line, with an environment of nothing but the home, the search path and `variables`.
     pub(crate) fn run(&self, home: &Path, line: &str, variables: &[(&str, &OsStr)]) -> Child {
         let end = || self.program.try_clone().unwrap();
         Command::new(std::env::current_exe().unwrap())
@@ -77,19 +77,19 @@ impl Terminal {
         self.person.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// Interrupts the program by the keyboard.
+    /// Interrupts the program with Ctrl-C.
     pub(crate) fn interrupts(&mut self) {
         self.person.write_all(b"\x03").unwrap();
     }
 
-    /// Everything that a command shows until it ends, and how it ends.
+    /// Returns the output of a command until it ends, and its exit status.
     pub(crate) fn until_it_ends(self, child: Child) -> (String, ExitStatus) {
         let (shown, ended) = self.rest_of(child);
         let (_, shown) = shown.split_once(&format!("{BEGUN}\n")).unwrap();
         (shown.to_owned(), ended)
     }
 
-    /// The same after some of it was read.
+    /// Returns the rest of the output after a part of it was read, and the exit status.
     pub(crate) fn rest_of(self, mut child: Child) -> (String, ExitStatus) {
         let Self { mut person, program } = self;
         drop(program);
@@ -103,7 +103,7 @@ impl Terminal {
         (String::from_utf8_lossy(&shown).replace("\r\n", "\n"), child.wait().unwrap())
     }
 
-    /// The output up to a text.
+    /// Reads the output up to a text.
     pub(crate) fn read_until(&mut self, text: &str) -> String {
         let mut shown = Vec::new();
         loop {
@@ -117,12 +117,12 @@ impl Terminal {
         }
     }
 
-    /// Whether what is typed can be seen.
+    /// Whether the terminal echoes input.
     fn echoes(&self) -> bool {
         tcgetattr(&self.program).unwrap().local_modes.contains(LocalModes::ECHO)
     }
 
-    /// Waits until the program hides what is typed.
+    /// Waits until the program turns the echo off.
     pub(crate) fn wait_for_a_hidden_prompt(&self, program: &mut Child) {
         while self.echoes() {
             assert!(program.try_wait().unwrap().is_none(), "it ended without a question");
@@ -131,7 +131,7 @@ impl Terminal {
     }
 }
 
-/// The other process: takes the terminal it was given and becomes the command.
+/// The other process: takes its terminal as the controlling one, and becomes the command.
 #[test]
 fn the_program_at_a_terminal() {
     let Some(command) = std::env::var_os(COMMAND) else { return };
@@ -200,7 +200,7 @@ fn an_interruption_that_comes_with_the_enter_of_a_hidden_prompt_is_not_lost_and_
     }
 }
 
-/// Keys that would stop the process, or end it with a dump of its memory, are keys like others.
+/// Keys that would otherwise stop the process, or end it with a core dump, are ordinary input.
 #[test]
 fn a_hidden_prompt_can_not_be_stopped_and_left_hidden() {
     let person = Person::with_alice();
@@ -257,7 +257,7 @@ fn one_of_several_codes_in_a_picture_is_chosen_on_a_terminal() {
     assert!(ended.success() && shown.contains("bob@example.com") && !shown.contains("alice"), "{shown}");
 }
 
-/// A person with similar secrets.
+/// A person with several secrets of similar names.
 fn with_several() -> Person {
     let person = Person::with_alice();
     for (label, issuer) in [("alice", "GitLab"), ("alice@a-company-with-a-very-long-name.example", "Acme")] {
@@ -305,7 +305,7 @@ fn a_table_never_wraps_in_a_narrow_terminal() {
             }
         }
     }
-    // The id that the list shows names the secret.
+    // The short id in the list names the secret.
     let terminal = Terminal::sized(80, 24);
     let program = terminal.start(&person, "--color never secret list");
     let (shown, _) = terminal.until_it_ends(program);
@@ -319,7 +319,7 @@ fn a_watched_code_stays_on_one_line_of_twenty_columns() {
     let person = Person::with_alice();
     let mut terminal = Terminal::sized(20, 24);
     let mut program = terminal.start(&person, "code alice --watch");
-    // Drawn, and drawn over.
+    // The line is drawn, and redrawn.
     let mut shown = terminal.read_until(BEGUN);
     while shown.matches("\u{1b}[K").count() < 2 {
         shown.push_str(&terminal.read_until("\u{1b}[K"));
@@ -355,7 +355,7 @@ fn without_a_name_a_terminal_shows_all_codes_and_a_single_use_one_is_not_taken()
 fn a_copied_code_is_not_printed_and_the_terminal_is_told_it() {
     let person = Person::with_alice();
     let terminal = Terminal::new();
-    // No program of a desktop is on this search path.
+    // This search path has no program of a desktop.
     let line = format!("PATH=/nowhere; exec {} code alice --copy", env!("CARGO_BIN_EXE_countersign"));
     let program = terminal.run(person.home(), &line, &[]);
     let (shown, ended) = terminal.until_it_ends(program);

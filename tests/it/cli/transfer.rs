@@ -77,7 +77,7 @@ fn a_killed_import_is_there_whole_or_not_at_all() {
         let count = "SELECT count(*) FROM record WHERE kind = ?";
         database.query_row(count, [Kind::Secret.number()], |row| row.get(0)).unwrap()
     };
-    // Killed later each time, by how often another program looked meanwhile.
+    // The import is killed later each time: after this many reads of the vault.
     for looks in [1, 100, 1_000, 10_000] {
         let mut importing = person.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         for _ in 0..looks {
@@ -87,7 +87,7 @@ fn a_killed_import_is_there_whole_or_not_at_all() {
                 break;
             }
         }
-        // It may have ended.
+        // The import may have ended already.
         let _ = importing.kill();
         importing.wait().unwrap();
         assert!([0, COUNT].contains(&stored()));
@@ -334,7 +334,8 @@ fn a_large_import_skips_what_is_there_like_a_small_one() {
     assert!(import(&links(150)).ends_with("150 added, 0 present, 0 skipped: 150 entries (a list of links).\n"));
     person.run(&["secret", "rm", "a7", "--yes"]).ok();
 
-    // What was deleted is not there; other digits make other codes; a seed that is twice in the file is there once.
+    // A deleted secret does not count as present, nor does one with other digits; a seed that is twice in the file is
+    // added once.
     let again = [links(160), lines(), link(159), link(3).replace('\n', "&digits=8\n")].concat();
 
     assert!(
@@ -363,7 +364,7 @@ fn an_export_into_a_file_is_its_owners_alone() {
         serde_json::from_str(&std::fs::read_to_string(person.home().join("doc.json")).unwrap()).unwrap();
     assert_eq!(document.pointer("/uris/0").unwrap().as_str().unwrap(), named.trim_end());
 
-    // A file that a shell opened has the shell's umask.
+    // A file that a shell has created has the mode of the shell's umask.
     let redirected = std::fs::File::create(person.home().join("redirected.txt")).unwrap();
     redirected.set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap();
     let ended = person.command(&["secret", "export", "--plaintext", "--yes"]).stdout(redirected).status().unwrap();
@@ -467,7 +468,7 @@ fn an_import_that_is_killed_leaves_all_or_nothing_and_again_adds_the_rest() {
     const MANY: usize = 300;
     let links: Vec<_> = (0..MANY).map(|n| format!("otpauth://totp/a{n}?secret={RFC_SEED}&period={}", n + 1)).collect();
     let links = links.join("\n");
-    // How much of the change is in the log when it dies: none, a beginning, and more and more.
+    // Bytes in the write-ahead log at which the import is killed: none, a beginning, and more and more.
     for bytes in [0, 1, 1 << 16, 1 << 18] {
         let person = Person::with_vault();
         person.file("many.txt", &links);

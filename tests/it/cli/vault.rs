@@ -59,7 +59,7 @@ fn a_sound_vault_is_called_sound() {
     let told = person.run(&["vault", "doctor"]).ok();
     assert_eq!(told.lines().next(), Some("sound: 1 secret and 2 rows of the audit log examined"), "{told}");
     let mut document = person.run(&["vault", "doctor", "--json"]).json();
-    // What protects a process differs between systems; `confined` looks at it.
+    // The protections of a process differ between systems; `confined` tests them.
     assert!(document.as_object_mut().unwrap().remove("process").is_some());
     insta::assert_snapshot!(document,
         @r#"{"audit_rows":2,"erased":0,"log_bytes":0,"problems":[],"secrets":1,"status":"OK"}"#);
@@ -93,7 +93,7 @@ fn a_deletion_that_nobody_made_is_told_of_and_erases_nothing() {
     let document: serde_json::Value = serde_json::from_str(&found.out).unwrap();
     assert_eq!((found.status, text_of(&document, "/status")), (1, "ERROR"), "{found:?}");
     assert_eq!(document.pointer("/erased"), Some(&0.into()));
-    // It left one list and came into the other.
+    // The record has moved from one list to another, so both numbers are wrong.
     let counts = "the number of records in a list is kept wrong (2)";
     let expected = format!("secret {id}: it was changed without the vault's key");
     assert_eq!(document.pointer("/problems"), Some(&serde_json::json!([counts, expected])));
@@ -168,10 +168,10 @@ fn a_damaged_secret_does_not_hide_the_others() {
     assert_eq!(listed.status, 0);
     assert!(listed.out.contains("bob") && !listed.out.contains("alice") && !listed.out.contains("carol"), "{listed:?}");
     assert!(listed.err.matches("the vault is damaged: secret ").count() == 2, "{listed:?}");
-    // A seat named by words is found without opening the others.
+    // A secret that is named by words is found without opening the others.
     let found = person.run(&["code", "bob"]);
     assert_eq!((found.status, found.err.as_str()), (0, ""), "{found:?}");
-    // A damaged one has no name any more, and the error for its name says that there are such.
+    // A damaged secret has no name any more, and the error for its name says that there are damaged ones.
     let lost = person.run(&["code", "alice"]);
     assert!(lost.status == 1 && lost.err.contains("damaged ones (2) have no name"), "{lost:?}");
 }
@@ -179,7 +179,7 @@ fn a_damaged_secret_does_not_hide_the_others() {
 #[test]
 fn a_vault_that_cant_be_written_is_not_called_damaged() {
     let person = Person::with_alice();
-    // What a full disk would refuse, this number can't take.
+    // The number can't grow further, so a write fails as on a full disk.
     person.tamper("UPDATE probe SET probed = 9223372036854775807");
 
     let found = person.run(&["vault", "doctor"]);
@@ -219,7 +219,7 @@ fn an_older_copy_is_refused_until_a_person_goes_on_with_it() {
     person.run(&["vault", "doctor"]).ok();
     let rows = person.run(&["audit", "list", "--action", "vault.accept_loss", "--json"]).json();
     assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 1);
-    // The copy does not know that its key was revoked, so that is off until a person says otherwise.
+    // The copy does not know that its key was revoked, so the key is off until a person enables it.
     let state = || person.run(&["key", "list"]).ok().split_whitespace().nth(13).map(str::to_owned);
     assert_eq!(state().as_deref(), Some("off"));
     assert_eq!(person.run(&["key", "enable", "ci"]).ok(), "enabled\n");
@@ -348,7 +348,7 @@ fn that_the_state_cant_be_written_is_said_once_and_stops_nothing() {
     assert_eq!(ran.err.matches("the state file can't be written").count(), 1, "{ran:?}");
 }
 
-/// What is in a folder of the vault and looks like a copy.
+/// The names of the files in the vault's folder that look like copies.
 fn copies(person: &Person) -> Vec<String> {
     let names = std::fs::read_dir(person.home().join(".local/share/countersign")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -376,7 +376,7 @@ fn a_backup_of_a_vault_in_use_has_what_stands_in_its_log_and_opens_elsewhere() {
     );
     assert_eq!(copies(&person), Vec::<String>::new());
 
-    // On another machine: the backup and the key, and nothing else.
+    // On another machine with the backup and the key alone.
     let other = Person::new();
     let data = other.home().join(".local/share/countersign");
     copy_key(&made, &other);
@@ -397,7 +397,7 @@ fn private_folder(folder: &std::path::Path) {
     }
 }
 
-/// Gives a person the key that a backup names.
+/// Copies the key that a backup names to a person.
 fn copy_key(made: &serde_json::Value, person: &Person) {
     let keys = person.home().join(".config/countersign/keys");
     private_folder(&keys);
@@ -434,7 +434,7 @@ fn a_restored_backup_revives_no_key_and_gives_no_step_twice_and_what_it_replaces
         "{busy}"
     );
     assert!(person.run(&["vault", "doctor"]).ok().starts_with("sound: 1 secret"));
-    // The other vault is whole: its own log is beside it.
+    // The replaced vault is complete: its write-ahead log is beside it.
     let replaced = std::path::PathBuf::from(text_of(&restored, "/replaced"));
     let again = person.run(&["vault", "restore", replaced.to_str().unwrap(), "--yes"]);
     assert!(again.err.contains("API keys are off"), "{again:?}");
@@ -537,7 +537,7 @@ fn a_backup_replaces_nothing_and_a_place_that_cant_be_written_is_named() {
     }
     assert_eq!(std::fs::read_to_string(file).unwrap(), "mine");
     assert_eq!(copies(&person), Vec::<String>::new());
-    // A copy that a killed process left is in nobody's way.
+    // A copy that a killed process left does not prevent another backup.
     std::fs::write(person.home().join(".local/share/countersign/vault.db.backup"), "half").unwrap();
     person.run(&["vault", "backup", "new.db"]).ok();
     assert_eq!(copies(&person), Vec::<String>::new());

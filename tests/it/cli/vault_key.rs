@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::{Person, Ran, Terminal, finish, text_of};
 use crate::kit::{HandClock, RFC_SEED};
 
-/// How many wrong keys are tried with each source.
+/// The number of wrong keys that are tried with each source.
 fn tries() -> u32 {
     if std::env::var_os("COUNTERSIGN_TORTURE").is_some_and(|mode| mode == "full") { 1000 } else { 20 }
 }
@@ -34,7 +34,7 @@ fn key(number: u32) -> [u8; 32] {
     bytes
 }
 
-/// A source of a key, as a command gets it.
+/// A source of a key, as it is passed to a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Way {
     File,
@@ -46,7 +46,7 @@ enum Way {
 }
 
 impl Way {
-    /// Puts a key where the source finds it.
+    /// Stores a key where the source finds it.
     fn hold(self, person: &Person, number: u32) {
         let private = |name: &str, contents: &[u8]| {
             let path = person.home().join(name);
@@ -91,7 +91,7 @@ impl Way {
         command
     }
 
-    /// The same in a variable, where paths are whole.
+    /// The source as the value of a variable, with absolute paths.
     fn written(self, person: &Person) -> String {
         self.source(person).replace(":k/", &format!(":{}/k/", person.home().display()))
     }
@@ -109,7 +109,7 @@ impl Way {
     }
 }
 
-/// A random source that gives the bytes of a key.
+/// A random source that returns the bytes of the key with this number.
 struct Fixed(u32);
 
 impl countersign::random::Random for Fixed {
@@ -119,7 +119,7 @@ impl countersign::random::Random for Fixed {
     }
 }
 
-/// Everything in a folder, by path.
+/// The contents of all files in a folder, by path.
 fn bytes_under(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -136,7 +136,7 @@ fn bytes_under(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// A person whose vault opens by this source, with the key of number 0.
+/// A person whose vault is opened by this source with key number 0.
 fn with(way: Way) -> Person {
     let person = Person::new();
     way.hold(&person, 0);
@@ -153,7 +153,7 @@ fn with(way: Way) -> Person {
     person
 }
 
-/// A vault that this source opens, in a new process each time; and that no other key of the source opens.
+/// Checks that a new process opens the vault with this source each time, and that no other key of the source does.
 fn opens_and_no_other_key_does(way: Way) {
     let person = with(way);
     let status = way.run(&person, 0, &["vault", "status", "--json"]).json();
@@ -191,7 +191,7 @@ fn opens_and_no_other_key_does(way: Way) {
     }
 }
 
-/// What a vault of a source opens by.
+/// The sources that open the vault of [`with`].
 const fn ways(way: Way) -> &'static str {
     match way {
         Way::File => "file",
@@ -602,7 +602,7 @@ fn from_a_backup_and_the_recovery_words_alone_codes_come_again_on_another_machin
         by(&["vault", "key", "add", "file", "--label", "this machine"]).ok();
         by(&["vault", "key", "remove", "0", "--yes"]).ok();
 
-        // From here on as before: no flag, and the lost key file opens nothing.
+        // From here on no flag is needed, and the lost key file opens nothing.
         assert!(person.run(&["vault", "doctor"]).ok().starts_with("sound: 1 secret"));
         assert!(person.run(&["code", "alice", "--max-wait", "1"]).refused(1).contains("a code is free in"));
         assert_eq!(code_in_three_minutes(&person), 6);
@@ -611,7 +611,8 @@ fn from_a_backup_and_the_recovery_words_alone_codes_come_again_on_another_machin
     }
 }
 
-/// The digits of a code that the vault gives in three minutes, so that nobody has to wait for them.
+/// The number of digits of a code that the vault gives with a clock three minutes ahead, so that the test need not
+/// wait.
 pub(crate) fn code_in_three_minutes(person: &Person) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -659,7 +660,7 @@ fn no_output_at_any_log_level_holds_a_key_or_a_word_of_it() {
     };
     run(Way::File, &["vault", "create"]);
     for way in [Way::Passphrase, Way::Credential, Way::Env, Way::Command] {
-        // The same bytes open by whichever source gives them, so each gets others.
+        // The same bytes open the vault from any source, so each source gets its own.
         let number = way as u32 + 10;
         way.hold(&person, number);
         let source = way.source(&person);

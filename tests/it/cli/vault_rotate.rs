@@ -1,4 +1,4 @@
-//! `vault rotate` from outside: new keys while others use the vault, and what is left when it is interrupted.
+//! `vault rotate` from outside: new keys while other processes use the vault, and the state after an interruption.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Person, text_of};
 
-/// A sidecar with a vault open, and its host.
+/// A sidecar that has opened a vault, and its host.
 struct Host {
     child: Child,
     to: ChildStdin,
@@ -66,7 +66,7 @@ impl Host {
     }
 }
 
-/// Begins a rotation and does nothing more, like a process that was killed then.
+/// Begins a rotation and stops, like a process that was killed then.
 async fn begin(person: &Person) {
     let vault = person.open().await;
     let entry =
@@ -239,7 +239,7 @@ fn a_key_file_gets_a_new_key_in_its_place_and_the_old_one_opens_nothing() {
     assert!(!opens_by(&person, "file:old") && opens_by(&person, "file"));
     assert_eq!(person.run(&["vault", "key", "list", "--json"]).json()["vault_keys"].as_array().unwrap().len(), 1);
     host.code(&id).unwrap();
-    // A root key that is replaced after that is met by the key that is in the file now.
+    // After the root key is replaced, the sidecar opens it with the key that is in the file now.
     person.run(&["vault", "rotate", "--root", "--yes"]).ok();
     host.code(&id).unwrap();
     host.end();
@@ -257,7 +257,7 @@ fn a_key_that_others_keep_is_replaced_by_another_one_in_one_step() {
     person.run(&["vault", "key", "add", "passphrase:words", "--label", "in my head"]).ok();
     person.run(&["vault", "rotate", "--key", "1", "--to", "passphrase:other", "--yes"]).ok();
     assert!(!opens_by(&person, "passphrase:words") && opens_by(&person, "passphrase:other"));
-    // By the source that opens the vault, if no other is named.
+    // Without `--to`, the new key comes from the source that opens the vault.
     person.run(&["--key-source", "passphrase:other", "vault", "rotate", "--key", "1", "--yes"]).ok();
     assert!(opens_by(&person, "passphrase:other"), "with another salt");
     assert!(person.run(&["vault", "key", "list"]).ok().contains("in my head"));

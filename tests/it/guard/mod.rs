@@ -1,4 +1,5 @@
-//! The guard from outside: the real program between a client that trusts its certificate and a site with one of its own.
+//! The guard from outside: the real program between a client that trusts its certificate and a site with another
+//! certificate.
 
 mod site;
 
@@ -34,9 +35,9 @@ struct Guarded {
     site: Site,
     child: Child,
     address: String,
-    /// What it says after its address.
+    /// The log after the guard's address.
     log: Arc<Mutex<String>>,
-    /// What the client trusts.
+    /// The authority that the client trusts.
     authority: CertificateDer<'static>,
 }
 
@@ -68,7 +69,7 @@ impl Guarded {
         Self { person, site, child, address, log, authority }
     }
 
-    /// A decoy that works for a while.
+    /// A decoy, which is valid for some time.
     fn decoy(&self) -> String {
         self.person.run(&["code", "alice", "--decoy"]).ok().trim().to_owned()
     }
@@ -88,7 +89,7 @@ impl Guarded {
         stream
     }
 
-    /// A client in a tunnel that trusts one certificate alone.
+    /// A client in a tunnel, which trusts only one certificate.
     fn client(&self, port: u16, trusted: &CertificateDer<'static>) -> Client {
         let mut roots = RootCertStore::empty();
         roots.add(trusted.clone()).unwrap();
@@ -99,19 +100,19 @@ impl Guarded {
         BufReader::new(StreamOwned::new(connection, self.tunnel(port)))
     }
 
-    /// The same, to the site through the guard.
+    /// A client that is connected to the site through the guard.
     fn browser(&self) -> Client {
         self.client(self.site.port, &self.authority)
     }
 
-    /// Whether the guard ends TLS for a port of this machine.
+    /// Whether the guard terminates TLS for a port of this machine.
     fn looks_into(&self, port: u16) -> bool {
         let mut client = self.client(port, &self.authority);
         let sent = client.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
         sent.is_ok() && head_of(&mut client).is_some()
     }
 
-    /// The steps whose codes went out.
+    /// The audit rows of the codes that were sent.
     fn spent(&self) -> Vec<Value> {
         let told = self.person.run(&["audit", "list", "--json", "--action", "code.fill"]).ok();
         let told: Value = serde_json::from_str(&told).unwrap();
@@ -196,7 +197,7 @@ fn other_sites_are_carried_untouched_with_their_own_certificates() {
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(guarded.spent().is_empty());
 
-    // A plain request, and one to nobody.
+    // A plain request without a tunnel is refused.
     let mut plain = TcpStream::connect(&guarded.address).unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut told = String::new();
@@ -334,7 +335,7 @@ fn an_origin_that_comes_or_goes_while_the_guard_runs_is_known_two_seconds_later(
     until(|| !guarded.looks_into(guarded.site.port));
     assert!(guarded.looks_into(other.port));
 
-    // The certificate is for `localhost` alone.
+    // The certificate is only for `localhost`.
     let by_address = format!("https://127.0.0.1:{}", other.port);
     update(&[&by_address]);
     until(|| {

@@ -1,4 +1,4 @@
-//! A site that says back what it is sent.
+//! A site that echoes its requests.
 
 use std::{
     io::{BufReader, Read, Write},
@@ -13,7 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
 };
 
-/// A site on this machine that notes what it is sent, and sends it back.
+/// A site on this machine that records requests, and echoes them.
 pub(super) struct Site {
     pub(super) port: u16,
     pub(super) certificate: CertificateDer<'static>,
@@ -63,7 +63,7 @@ impl Site {
     }
 }
 
-/// Answers the requests of a connection. `None`: it has ended.
+/// Answers the requests of a connection, and returns `None` at its end.
 fn serve<S: Read + Write>(mut stream: BufReader<S>, noted: &Mutex<Vec<Seen>>) -> Option<()> {
     loop {
         let head = head_of(&mut stream)?;
@@ -76,7 +76,7 @@ fn serve<S: Read + Write>(mut stream: BufReader<S>, noted: &Mutex<Vec<Seen>>) ->
                 let end = String::from_utf8_lossy(&message).into_owned();
                 noted.lock().unwrap().push(Seen { head: String::new(), bytes: message.len(), end });
                 let length = u8::try_from(message.len()).unwrap();
-                // A message that says good-bye is the reason for which the site closes.
+                // After a message that begins with `bye`, the site closes with the message as the reason.
                 let head =
                     if message.starts_with(b"bye") { vec![0x88, length + 2, 3, 232] } else { vec![0x81, length] };
                 stream.get_mut().write_all(&[head, message].concat()).ok()?;
@@ -107,7 +107,7 @@ fn one_line(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphanumeric).rev().take(6).collect::<Vec<_>>().into_iter().rev().collect()
 }
 
-/// The head of a message.
+/// Reads the head of a message.
 pub(super) fn head_of(stream: &mut impl std::io::BufRead) -> Option<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -141,7 +141,7 @@ pub(super) fn body_of(stream: &mut impl std::io::BufRead, head: &str) -> Option<
     Some(body)
 }
 
-/// A message of a WebSocket, of as many frames as there are, masked or not.
+/// Reads a message of a WebSocket, of any number of frames, masked or not.
 pub(super) fn message_of(stream: &mut impl Read) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     loop {

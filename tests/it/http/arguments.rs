@@ -75,7 +75,7 @@ fn null_and_the_empty_text_leave_an_optional_field_out() {
         let label = post("/api/v2/totp/secrets", json!({"label": empty}));
         assert!(label.json()["message"].as_str().unwrap().starts_with("`label` is required"), "{label:?}");
     }
-    // Only MCP's hosts make text of numbers: REST stays as it was.
+    // Only over MCP are numbers accepted as text: REST is unchanged.
     assert_eq!(server.post("/api/v2/totp/secrets", &token, r#"{"label":"c","digits":"6"}"#).status, 400);
     assert_eq!(server.post("/api/v2/totp/secrets", &token, r#"{"label":"c","toolCallId":"x"}"#).status, 400);
 }

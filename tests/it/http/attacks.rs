@@ -1,4 +1,4 @@
-//! Callers that try to get more than their share: of sessions, streams, connections and rates; with escapes, all at once, and
+//! Callers that try to exceed their limits of sessions, streams, connections and rates: with escapes, concurrently, and
 //! without waiting for an answer.
 
 use std::{
@@ -23,7 +23,7 @@ use super::{
 };
 
 const SECRETS: &str = "/api/v2/totp/secrets";
-/// What opens a session, without the bytes that a look at them would find.
+/// A request that opens a session, with escapes that hide its method from a search in its bytes.
 const ESCAPED: &str = r#"{"jsonrpc":"2.0","id":1,"m\u0065thod":"\u0069nitialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"tests","version":"1"}}}"#;
 const THREADS: usize = 8;
 const ATTEMPTS: usize = 10_000;
@@ -38,7 +38,7 @@ fn opening(token: &str) -> Vec<u8> {
     written("POST", "/mcp", &headers, Some(ESCAPED)).into_bytes()
 }
 
-/// A stream of either transport, if there is room for it.
+/// Opens a stream of either transport, or returns the refusal.
 fn listening(server: &Server, path: &str, token: &str, session: &str) -> Result<Client, Answer> {
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", &*bearer), ("accept", "text/event-stream"), ("mcp-session-id", session)];
@@ -89,15 +89,16 @@ fn no_more_sessions_are_opened_at_once_than_a_key_may_have() {
     assert_eq!((opened, gauge(&server, "countersign_mcp_sessions")), (3, 3));
 }
 
-/// Sends a request and closes the connection while it is being served: it stands behind another one, whose answer shows
-/// that the server has come as far.
+/// Sends a request and closes the connection while the request is served: it follows another request on the connection,
+/// whose answer shows that the server has come that far.
 pub(super) fn abort(server: &Server, request: &[u8]) {
     let (mut client, first) = (server.client(), written("GET", "/healthz", &[], None));
     client.write(&[first.as_bytes(), request].concat());
     assert_eq!(client.read().status, 200);
 }
 
-/// One thread's share of the attempts: answered, not waited for at all or for long, and cut off in the middle, in turn.
+/// One thread's share of the attempts, in turn: with the answer read, with the connection closed at once or during the
+/// request, and with a request that is cut off.
 fn attempt(server: &Server, token: &str, nth: usize) {
     let message = opening(token);
     let mut kept = server.client();
@@ -217,7 +218,7 @@ fn behind_a_proxy_a_key_has_a_share_of_what_is_at_work_and_not_of_the_proxys_con
         client
     };
     let mut idle: Vec<_> = (0..3).map(|_| ask(SECRETS)).collect();
-    // One after another: whether they overlap is not for this test to say.
+    // The answers are read in turn: the test does not depend on whether the requests overlap.
     let statuses: Vec<_> = idle.iter_mut().map(|client| client.read().status).collect();
     assert!(statuses.contains(&200), "{statuses:?}");
     let mut regular = idle.remove(0);
@@ -248,7 +249,7 @@ fn connections_of_a_revoked_key_make_room() {
     }
 
     server.wait(server.vault.service.perform(&server.vault.person, RevokeKey { id: key.plain.id() })).unwrap();
-    // One shows the key again, the other keeps its connection without showing any.
+    // One request shows the revoked key again, the other shows no key.
     held[0].write(asking(SECRETS, &token_of(&key)).as_bytes());
     held[1].write(written("GET", "/healthz", &[], None).as_bytes());
     assert_eq!([held[0].read().status, held[1].read().status], [401, 200]);
@@ -261,7 +262,7 @@ fn connections_of_a_revoked_key_make_room() {
     assert!(held.iter_mut().all(|client| client.try_read().is_none()), "both have left");
 }
 
-/// Asks for a code, or has one checked, over REST and as a tool: the code of each refusal, `ok` without one.
+/// Requests a code, and has a code checked, over REST and as a tool. Returns the code of each refusal, or `ok`.
 fn tries(server: &Server, token: &str, id: &str) -> [String; 4] {
     let of = |body: &Value| body["error"].as_str().unwrap_or("ok").to_owned();
     let tool = |name: &str, arguments: &Value| {

@@ -1,4 +1,4 @@
-//! What holds for every route: guard, methods, sizes, rates, headers, health.
+//! Rules for every route: guard, methods, sizes, rates, headers, health.
 
 use std::{
     io::Write as _,
@@ -106,7 +106,7 @@ fn a_body_may_be_just_so_large_whole_or_in_chunks() {
         }
         server.raw((sent + "0\r\n\r\n").as_bytes()).refusal()
     };
-    // A label that long is refused by its own rule: the body as such was read.
+    // A label of this length is refused by its own limit: the body as such was read.
     assert_eq!(server.post(SECRETS, &token, &padded(BODY_BYTES_MAX)).refusal(), (400, "invalid_argument".to_owned()));
     assert_eq!(chunked(&padded(BODY_BYTES_MAX)), (400, "invalid_argument".to_owned()));
     assert_eq!(server.post(SECRETS, &token, &padded(BODY_BYTES_MAX + 1)).refusal(), (413, "too_large".to_owned()));
@@ -288,7 +288,7 @@ fn a_head_that_trickles_in_does_not_hold_a_connection() {
 
     assert!(slow.try_read().is_none(), "closed without an answer");
 
-    // By now the kept connection has been idle for longer than a head may take.
+    // By now the persistent connection has been idle for longer than a head may take.
     kept.write(written("GET", "/healthz", &[], None).as_bytes());
     assert_eq!(kept.read().status, 200);
     kept.write(b"GET");
@@ -406,7 +406,7 @@ fn a_connection_beyond_the_limit_is_closed_and_its_place_is_given_back() {
     let server = Server::with(settings);
     let bearer = format!("Bearer {}", server.token());
     let is_served = |client: &mut Client| {
-        // Where the server has closed already, writing fails.
+        // Writing fails if the server has closed the connection already.
         let request = written("GET", SECRETS, &[("authorization", &bearer)], None);
         let _ = client.stream.get_mut().write_all(request.as_bytes());
         client.try_read().is_some_and(|answer| answer.status == 200)
@@ -445,7 +445,7 @@ fn connections_without_a_credential_lock_nobody_out() {
     assert_eq!(regular.read().status, 200, "who has shown a right key stays");
 }
 
-/// A clock that panics once when it is told to.
+/// A clock that panics once when the flag is set.
 struct Trap(Arc<AtomicBool>);
 
 #[async_trait]

@@ -1,5 +1,5 @@
-//! Enrolment by a person, on a server: an agent asks, a person proves who they are on the page and adds the secret, and the
-//! seed passes neither REST nor MCP. And everything that must not get in.
+//! Enrolment by a person, on a server: an agent requests a secret, a person proves their identity on the page and adds
+//! the secret, and the seed passes through neither REST nor MCP. And all requests that must be refused.
 
 use countersign::{
     domain::{
@@ -24,7 +24,7 @@ pub(super) const PIN: &str = "492039";
 /// A server with two people, of whom Ada has a PIN and an agent.
 pub(super) struct World {
     pub(super) server: Server,
-    /// Of a key that is bound to Ada.
+    /// The token of a key that is bound to Ada.
     pub(super) token: String,
     pub(super) ada: String,
     pub(super) bob: String,
@@ -65,7 +65,7 @@ impl World {
         self.begin_by(&self.token, body)
     }
 
-    /// Asks for a secret by a key.
+    /// Begins an enrolment with a key's token.
     pub(super) fn begin_by(&self, token: &str, body: &Value) -> Open {
         let answer = self.server.post("/api/v2/totp/enrollments", token, &body.to_string());
         assert_eq!(answer.status, 200, "{}", text(&answer));
@@ -95,14 +95,14 @@ impl World {
         self.send("POST", open, &headers, Some(&encoded(fields)))
     }
 
-    /// Proves with Ada's PIN; the ticket of the page.
+    /// Sends Ada's PIN as the proof, and returns the ticket of the page.
     pub(super) fn ticket(&self, open: &Open) -> String {
         let page = self.form(open, &[("step", "prove"), ("proof", PIN)]);
         assert_eq!(page.status, 200, "{}", text(&page));
         hidden(&page, "ticket")
     }
 
-    /// The page that shows what was typed.
+    /// Sends the form with a key, and returns the page that shows the entry for review.
     pub(super) fn look(&self, open: &Open, ticket: &str, key: &str) -> Answer {
         let fields = [("step", "look"), ("ticket", ticket), ("key", key), ("label", "ada"), ("issuer", "Acme")];
         self.form(open, &fields)
@@ -112,7 +112,7 @@ impl World {
         self.server.get(&format!("/api/v2/totp/enrollments/{}", open.id), &self.token).json()
     }
 
-    /// The outcomes of the rows of an action.
+    /// The outcomes of all rows with an action.
     pub(super) fn rows(&self, action: Action) -> Vec<Outcome> {
         let filter = AuditFilter { action: Some(action), ..AuditFilter::default() };
         self.server.wait(self.server.vault.rows(filter)).iter().map(|row| row.entry.outcome).collect()
@@ -149,7 +149,7 @@ pub(super) fn hidden(answer: &Answer, name: &str) -> String {
     rest.split_once('"').unwrap().0.to_owned()
 }
 
-/// The code that a page shows.
+/// The code on a page.
 pub(super) fn code_on(answer: &Answer) -> String {
     let text = text(answer);
     let (_, rest) = text.split_once("<output aria-live=\"off\">").unwrap();
@@ -176,7 +176,7 @@ fn a_person_adds_a_secret_and_the_agent_gets_codes_but_never_the_seed() {
         assert!(shown.contains(said), "{said} is missing: {shown}");
     }
     let ticket = hidden(&entry, "ticket");
-    // A key in the field of a name is refused, and not sent back.
+    // A key in the field of a name is refused, and not echoed.
     for (label, issuer) in [(RFC_SEED, "Acme"), ("ada", RFC_SEED)] {
         let fields = [("step", "look"), ("ticket", &ticket), ("key", RFC_SEED), ("label", label), ("issuer", issuer)];
         let refused = world.form(&open, &fields);
@@ -270,7 +270,7 @@ fn a_key_is_not_sent_back_from_the_page_that_shows_what_will_be_added() {
     let world = World::new();
     let open = world.begin(&json!({}));
     let ticket = world.ticket(&open);
-    // The last letters of the second make no whole byte, and the third is as short as a word.
+    // The last letters of the second key make no whole byte, and the third is as short as a word.
     for key in [RFC_SEED, "MFRGGZDFMZTWQ2LKNNXW6YTBOB", "MFRGGZDFMZTWQ2L"] {
         let handle = hidden(&world.look(&open, &ticket, key), "entry");
         for (label, issuer) in [(key, "Acme"), ("ada", &*key.to_lowercase())] {
@@ -326,7 +326,7 @@ fn pressing_add_twice_or_reloading_stores_once_and_says_so() {
     assert!(!text(&again).contains("Acme"), "a link that was used tells nothing");
 }
 
-/// The value of a field for text.
+/// The value of a text field.
 fn filled(answer: &Answer, name: &str) -> String {
     let text = text(answer);
     let (_, rest) = text.split_once(&format!("<input id=\"{name}\" name=\"{name}\"")).expect("the page has this field");
@@ -355,7 +355,7 @@ fn names_that_came_with_a_link_can_be_changed_before_it_is_added() {
         world.form(&open, &fields)
     };
 
-    // Every button takes the names along; Enter in the field of the code presses the first one.
+    // Every button sends the names; Enter in the field of the code presses the first one.
     let checked = send("code", "ada", "Acme", &code_on(&review));
     assert!(text(&checked).contains("That code is right."), "{}", text(&checked));
     assert_eq!((filled(&checked, "issuer").as_str(), filled(&checked, "label").as_str()), ("Acme", "ada"));
@@ -444,7 +444,7 @@ fn a_warning_of_new_names_is_seen_even_if_the_code_was_renewed_or_the_button_pre
     let warns = |page: &Answer| text(page).contains("The agent asks for a secret of GitHub, and this one is of Evil.");
     assert!(!warns(&page));
 
-    // As the page's script does, which shows nothing of the answer but its code.
+    // The page's script sends this request, and uses only the code of the answer.
     press(&page, "code");
     let told = press(&page, "add");
 
@@ -520,7 +520,7 @@ fn five_wrong_pins_end_an_enrolment_even_if_many_come_at_once() {
 
     assert_eq!((right.status, title(&right).as_str()), (410, "Cancelled"));
     assert_eq!(world.status(&open)["status"], "CANCELLED");
-    // Those after the fifth have to wait, unless the enrolment has ended by then.
+    // The tries after the fifth have to wait, unless the enrolment has ended by then.
     let (wrong, others): (Vec<_>, Vec<_>) =
         world.rows(Action::EnrolProve).into_iter().partition(|outcome| *outcome == Outcome::Wrong);
     assert_eq!(wrong.len(), 5, "no more than five are looked at, and each of them is in the audit log");
@@ -816,7 +816,7 @@ fn a_token_that_was_not_given_out_leads_nowhere() {
 
 #[test]
 fn whose_seat_is_gone_proves_nothing() {
-    // The seat's own key, which began it, is revoked with the seat.
+    // The seat's own key, which began the enrolment, is revoked with the seat.
     let world = World::new();
     let open = world.begin(&json!({}));
     let ticket = world.ticket(&open);
@@ -958,7 +958,7 @@ fn a_page_that_a_pin_opened_asks_again_once_the_pin_is_gone_or_another() {
     let ticket = world.ticket(&open);
     let handle = hidden(&world.look(&open, &ticket, RFC_SEED), "entry");
     let add = || world.form(&open, &[("step", "add"), ("ticket", &ticket), ("entry", &handle)]);
-    // The same PIN that is set again is another one.
+    // Setting the same PIN again replaces it, too.
     for pin in [Some(PIN), Some("771204")] {
         set(pin);
         let refused = add();

@@ -1,4 +1,5 @@
-//! Enrolment by the person who runs a sidecar: on a page of its own on loopback, which knows its own user's connections.
+//! Enrolment by the person who runs a sidecar: on its own page on loopback, which recognises its own user's
+//! connections.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -94,7 +95,7 @@ pub(super) fn form(open: &Open, more: &[(&str, &str)], fields: &[(&str, &str)]) 
     send(open, "POST", &headers, Some(&encoded(fields)))
 }
 
-/// Adds a secret on the page of a link, as the machine's own user. Returns every page, without the one that shows the
+/// Adds a secret on the page of a link, as the machine's own user. Returns every page except the one that shows the
 /// code.
 #[cfg(target_os = "linux")]
 pub(crate) fn add_on_page(url: &str, key: &str) -> Vec<Vec<u8>> {
@@ -124,7 +125,7 @@ fn the_machines_own_user_adds_a_secret_and_the_waiting_call_learns_it_at_once() 
 
     let outcome = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| world.ask(&world.vault.service, later(open.id)));
-        // The clock stands still, so only being woken ends the wait.
+        // The clock stands still, so only a wake-up ends the wait.
         crate::kit::until(|| world.vault.service.tally().waiting != 0);
         let added = form(&open, &[], &[("step", "add"), ("ticket", &ticket), ("entry", &handle)]);
         assert_eq!(title(&added), "Added");
@@ -168,7 +169,7 @@ fn who_is_not_seen_to_be_the_user_types_the_phrase_of_the_terminal() {
     let open = world.begin();
     let phrase = |id| world.runtime.block_on(world.vault.service.perform(&world.vault.person, EnrolmentPhrase { id }));
     let (phrase, words) = phrase(open.id).unwrap();
-    // Somebody else's requests come through a proxy or a tunnel on this machine.
+    // Requests of another person come through a proxy or a tunnel on this machine.
     let through = [("x-forwarded-for", "192.0.2.1")];
 
     let asked = send(&open, "GET", &through, None);
@@ -186,7 +187,7 @@ fn who_is_not_seen_to_be_the_user_types_the_phrase_of_the_terminal() {
     assert_eq!(world.rows(Action::EnrolProve), [Outcome::Unauthenticated, Outcome::Wrong, Outcome::Ok]);
 }
 
-/// Only root can become another user, so elsewhere nothing is tried.
+/// Only root can become another user; without root the test does nothing.
 #[cfg(target_os = "linux")]
 #[test]
 fn another_user_of_the_machine_is_asked_for_the_phrase_and_noted() {
@@ -221,7 +222,7 @@ fn five_wrong_phrases_end_it() {
     assert_eq!((mine.status, title(&mine).as_str()), (410, "Cancelled"));
 }
 
-/// A browser that has shown one page needs nothing but the last answer, for which whoever ends the page waits.
+/// A browser that has shown one page needs nothing but the last answer, and the end of the page waits for that.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_page_ends_at_once_and_its_last_answer_arrives() {
@@ -280,9 +281,10 @@ fn the_listener_ends_with_its_last_enrolment_and_another_process_serves_the_same
     another.offer_enrolments(Arc::new(LocalPage::lingering(LINGER)));
     let there = std::thread::scope(|scope| {
         let asked = scope.spawn(|| opened(world.ask(&another, later(open.id)).unwrap()));
-        // It waits for the person for as long as it may.
+        // The call waits for the person as long as it may.
         crate::kit::until(|| another.tally().waiting != 0 || asked.is_finished());
-        // The clock goes on until the call is over, however many of its moves one nap sees, and stops before the link ends.
+        // The clock advances until the call has ended, however many of its steps fall into one sleep, and stops before
+        // the link expires.
         for second in 1..600 {
             if asked.is_finished() {
                 break;
@@ -308,7 +310,7 @@ fn the_listener_ends_with_its_last_enrolment_and_another_process_serves_the_same
     }
 }
 
-/// A host that starts its sidecar again and again leaves enrolments behind, which nobody can see any more.
+/// A host that restarts its sidecar again and again leaves enrolments that no person can see any more.
 #[cfg(target_os = "linux")]
 #[test]
 fn in_a_sidecar_the_oldest_open_enrolment_that_nobody_has_opened_gives_way() {

@@ -1,4 +1,5 @@
-//! Pictures of QR codes that a person sends to the page of an enrolment: what is read in them, by whom, and what it may cost.
+//! Pictures of QR codes that a person sends to the page of an enrolment: the texts that are read, the proof that comes
+//! first, and the limits.
 
 use std::{
     path::Path,
@@ -40,7 +41,7 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(Path::new("tests/fixtures").join(name)).unwrap()
 }
 
-/// A server whose pictures are read by a script of `tests/fixtures/children`.
+/// A server that reads pictures with a script from `tests/fixtures/children`.
 fn read_by(script: &str) -> World {
     let children = Children::of(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/children").join(script));
     World::with(HttpSettings { children, ..settings() })
@@ -50,7 +51,7 @@ fn send(world: &World, open: &Open, ticket: &str, picture: &[u8]) -> Answer {
     world.server.raw(&in_parts(&open.path, &[("ticket", ticket), ("step", "picture")], picture))
 }
 
-/// The status of the answer to a picture, and what the page says is wrong.
+/// The status of the answer to a picture, and the page's error.
 fn refused(world: &World, picture: &[u8]) -> (u16, String) {
     let open = world.begin(&json!({}));
     let answer = send(world, &open, &world.ticket(&open), picture);
@@ -108,7 +109,7 @@ fn what_can_not_be_added_is_told_beside_what_can() {
 
 #[test]
 fn a_picture_is_not_read_before_its_sender_has_proved_who_they_are() {
-    // Whoever reads a picture here is killed, and that would be told.
+    // A child that reads a picture is killed here, and the answer would report that.
     let world = read_by("killed");
     let open = world.begin(&json!({"issuer": "Acme"}));
     for ticket in ["", "x"] {
@@ -193,7 +194,7 @@ fn a_form_that_is_cut_short_ends_in_an_answer() {
     assert_eq!(world.server.raw(&[request.into_bytes(), unclosed].concat()).status, 400);
 }
 
-/// An enrolment of a new person.
+/// Begins an enrolment for a new person.
 fn of_another(world: &World, email: &str) -> Open {
     let (service, person) = (&world.server.vault.service, &world.server.vault.person);
     let profile = SeatChanges { email: Some(email.to_owned()), ..SeatChanges::default() };
@@ -212,7 +213,7 @@ fn a_second_picture_of_a_person_waits_for_the_first_and_is_told_to_come_again_af
     let whole = in_parts(&open.path, &[("ticket", &ticket), ("step", "picture")], &fixture("qr-one.png"));
     let (begin, rest) = whole.split_at(whole.len() - 20);
 
-    // The first one may still be on its way to the page when the second one is read.
+    // The first picture may not have arrived when the second one is read.
     let mut first = world.server.client();
     first.write(begin);
     let (busy, waited) = loop {
@@ -226,7 +227,7 @@ fn a_second_picture_of_a_person_waits_for_the_first_and_is_told_to_come_again_af
     assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(10), "{waited:?}");
     assert_eq!(busy.header("retry-after"), Some("5"));
 
-    // One that waits when the first one has come is read.
+    // A picture that waits while the first one arrives is read afterwards.
     let mut late = world.server.client();
     late.write(&in_parts(&open.path, &[("ticket", &ticket), ("step", "picture")], b"GIF89a"));
     first.write(rest);
@@ -272,7 +273,7 @@ fn four_of_the_largest_pictures_are_in_memory_at_most() {
     }
     let open = world.begin(&json!({}));
     let ticket = world.ticket(&open);
-    // The last of the four may still be on their way.
+    // The last of the four may not have arrived yet.
     let busy = loop {
         let answer = send(&world, &open, &ticket, &large);
         if answer.status == 409 {
@@ -281,7 +282,7 @@ fn four_of_the_largest_pictures_are_in_memory_at_most() {
     };
     assert!(text(&busy).contains("Too many pictures are being read at this moment"));
     drop(clients);
-    // Whoever hangs up gives their room back.
+    // A closed connection gives its place back.
     while send(&world, &open, &ticket, b"GIF89a").status == 409 {}
 }
 

@@ -1,5 +1,5 @@
-//! A link that is opened by somebody else, or without the proof: every way is refused, the page says so, the audit log has
-//! it, and the enrolment stays as it was.
+//! A link that is opened by another person, or without the proof: every way is refused with an error on the page and a
+//! row in the audit log, and the enrolment does not change.
 
 use countersign::{
     domain::{
@@ -26,7 +26,7 @@ const BOB: &str = "bob@example.com";
 const BOBS_PIN: &str = "718293";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// How an answer says no: its status, and the title of the page or the code of the error.
+/// A refusal: its status, and the title of the page or the code of the error.
 type Says = (u16, &'static str);
 
 const WHO: Says = (403, "Who are you?");
@@ -35,11 +35,11 @@ const AGAIN: Says = (403, "Open the link again");
 const FOREIGN: Says = (403, "permission_denied");
 const NOWHERE: Says = (404, "No such link");
 
-/// A link of Ada's on a server where people sign in, at a provider or a proxy, or type a PIN.
+/// A link of Ada's on a server where people sign in at a provider or a proxy, or type a PIN.
 struct Try<'a> {
     site: &'a Site,
     open: Open,
-    /// Another link of hers, of the same agent.
+    /// Another link of Ada's, from the same agent.
     other: Open,
     /// The agent's key.
     token: String,
@@ -58,7 +58,7 @@ impl<'a> Try<'a> {
         self.site.at(&self.open.path, headers)
     }
 
-    /// The link with another token or with a query.
+    /// Requests the link with another token or with a query.
     fn at(&self, change: impl Fn(&str) -> String) -> Answer {
         let token = self.open.path.strip_prefix("/enroll/").unwrap();
         self.site.at(&format!("/enroll/{}", change(token)), &[])
@@ -83,7 +83,7 @@ impl<'a> Try<'a> {
         self.form(&[("step", "prove"), ("proof", proof)])
     }
 
-    /// A form of a page behind the proof, with a ticket.
+    /// Sends a form of a page behind the proof, with a ticket.
     fn step(&self, step: &str, ticket: &str) -> Answer {
         self.form(&[("step", step), ("ticket", ticket), ("key", RFC_SEED), ("label", "x"), ("entry", "00")])
     }
@@ -92,20 +92,20 @@ impl<'a> Try<'a> {
         self.site.world.ticket(&self.other)
     }
 
-    /// Ada's PIN in a body of another kind.
+    /// Sends Ada's PIN in a body of another content type.
     fn body(&self, kind: &str, body: &str) -> Answer {
         let headers = [("content-type", kind), ("origin", "http://localhost")];
         self.site.world.send("POST", &self.open, &headers, Some(body))
     }
 
-    /// Ada comes back from the provider with something changed.
+    /// Ada returns from the provider with a changed cookie or query.
     fn come_back(&self, change: impl Fn(&str, &str) -> (String, String)) -> Answer {
         let away = self.site.leave(&self.open);
         let (cookie, query) = change(&away.cookie, &self.site.grant(&away, ADA));
         self.site.come_back(&cookie, &query)
     }
 
-    /// The same request to this server under another name.
+    /// Sends the same request to this server under another host name.
     fn rebound(&self) -> Answer {
         let body = encoded(&[("step", "prove"), ("proof", PIN)]);
         let head = format!("POST {} HTTP/1.1\r\nhost: evil.example\r\ncontent-type: {FORM}\r\n", self.open.path);
@@ -116,7 +116,7 @@ impl<'a> Try<'a> {
 
 type Way = (&'static str, fn(&Try<'_>) -> Answer, Says, Outcome);
 
-/// Without any proof, or with what the agent, a chat or another link has.
+/// Without any proof, or with data that the agent, a chat or another link has.
 const WITHOUT: [Way; 21] = [
     ("the link alone", |it| it.get(&[]), WHO, Outcome::Unauthenticated),
     ("a look at its head", |it| it.head(), WHO, Outcome::Unauthenticated),
@@ -175,7 +175,7 @@ const WITHOUT: [Way; 21] = [
     ),
 ];
 
-/// With a proof that is in the wrong place, of another site, or of somebody else.
+/// With a proof that is in the wrong place, of another site, or of another person.
 const AMISS: [Way; 28] = [
     (
         "the PIN in the URL",
@@ -289,7 +289,7 @@ const AMISS: [Way; 28] = [
     ("the id in the token's place", |it| it.at(|_| it.open.id.clone()), NOWHERE, Outcome::NotFound),
 ];
 
-/// The status of an answer, and how it says no.
+/// The status of an answer, and its error.
 fn said(answer: &Answer) -> (u16, String) {
     if answer.header("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
         return answer.refusal();
@@ -313,7 +313,7 @@ fn a_link_without_its_proof_is_refused_in_every_way_says_so_and_is_in_the_audit_
     assert!(ways.len() >= 30);
 
     for (nth, (what, way, says, outcome)) in (0..).zip(ways) {
-        // A wrong PIN makes the next one wait.
+        // A wrong PIN delays the next one.
         server.vault.clock.set_seconds(NOW + 60 * nth);
         let it = Try::new(&site);
         let before = refusals().len();
@@ -333,7 +333,7 @@ fn a_link_without_its_proof_is_refused_in_every_way_says_so_and_is_in_the_audit_
     }
 }
 
-/// What somebody types who is not seen to be the user of the machine.
+/// The text that a person types who is not recognised as the machine's user.
 type Phrase = (&'static str, fn(&enrol_local::World, &enrol_local::Open) -> String);
 
 fn phrase_of(world: &enrol_local::World, open: &enrol_local::Open) -> (String, String) {

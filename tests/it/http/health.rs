@@ -1,4 +1,4 @@
-//! Readiness, for clients that ask often and wait briefly.
+//! Readiness, for clients that poll often and wait briefly.
 
 use std::{
     sync::Arc,
@@ -16,7 +16,7 @@ use countersign::{
 use super::kit::{Server, settings, token_of, written};
 use crate::kit::{Vault, open_for};
 
-/// A server that writes on a thread of its own, as the real one does.
+/// A server that writes on its own thread, as the real one does.
 fn server() -> Server {
     let vault = Vault::new();
     let opened = open_for(vault.dir.path(), vault.clock.now(), Writes::Thread);
@@ -32,7 +32,7 @@ fn while_another_process_writes_a_server_soon_says_that_it_is_not_ready_and_then
     let other = rusqlite::Connection::open(server.vault.dir.path().join("data/vault.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    // The last result is valid for a moment.
+    // The last result is cached briefly.
     crate::kit::until(|| ready().status != 200);
     let asked = Instant::now();
     let refused = ready();
@@ -50,7 +50,7 @@ fn reads_with_a_key_dont_wait_while_another_process_writes() {
     let other = rusqlite::Connection::open(server.vault.dir.path().join("data/vault.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    // Well below the two seconds that a commit waits, for all of them together.
+    // Well below the two seconds that a commit waits, for all of the requests together.
     let asked = Instant::now();
     for _ in 0..5 {
         assert_eq!(server.get("/api/v2/totp/secrets", &token).status, 200);

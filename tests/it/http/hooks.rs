@@ -1,4 +1,4 @@
-//! Skyvern's webhook: who signs gets a code of a secret of the account, and nothing else.
+//! Skyvern's webhook: a request with a valid signature gets a code of a secret of the account, and nothing else.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn served() -> Server {
     Server::of(vault, service, HttpSettings { hook, ..settings() })
 }
 
-/// A request as Skyvern makes it, `ahead` seconds from the server's time.
+/// A request in Skyvern's format, `ahead` seconds from the server's time.
 fn asked(server: &Server, secret: &str, key: &str, ahead: i64) -> Answer {
     let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap().chain_update(BODY);
     let signature = data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes());
@@ -48,7 +48,7 @@ fn who_signs_gets_a_code_that_nobody_else_gets() {
     assert_eq!(row.entry.actor.kind(), "hook");
     assert_eq!(row.entry.purpose.as_ref().unwrap().as_str(), "skyvern task tsk_1 run wr_1");
 
-    // The next one comes with the next step; until then Skyvern is told to ask again.
+    // The next code comes with the next step; until then Skyvern has to repeat its request.
     let clock = server.vault.clock.clone();
     let (now, hand) = (clock.now().seconds(), clock.clone());
     let later = std::thread::spawn(move || hand.set_seconds(now + 30));

@@ -1,4 +1,4 @@
-//! A server on a real vault, on a port of its own, and a client that can say anything.
+//! A server on a real vault, on its own port, and a client that can send any bytes.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -38,7 +38,7 @@ pub(crate) struct Server {
     running: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
-/// A random source that blocks once, until the test releases it: a call that uses it is in progress for that long.
+/// A random source that blocks once, until the test releases it: a call that uses it is in progress that long.
 pub(crate) struct Dice {
     thrown: Arc<AtomicBool>,
     in_the_air: mpsc::Receiver<()>,
@@ -51,7 +51,7 @@ struct DiceOfServer {
     fall: Mutex<mpsc::Receiver<()>>,
 }
 
-/// An answer, whole.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -59,7 +59,7 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// A connection that is kept.
+/// A persistent connection.
 pub(crate) struct Client {
     pub(crate) stream: BufReader<TcpStream>,
 }
@@ -70,7 +70,7 @@ pub(crate) fn with_user_header() -> HttpSettings {
 }
 
 pub(crate) fn settings() -> HttpSettings {
-    // This program is the tests', so it has no children of its own.
+    // This executable is the tests', so the children run the real program.
     let children = Children::of(env!("CARGO_BIN_EXE_countersign").into());
     HttpSettings { children, ..HttpSettings::listening_on("127.0.0.1:0".parse().unwrap()) }
 }
@@ -96,7 +96,7 @@ impl Server {
         (Self::of(vault, service, settings()), Dice { thrown, in_the_air: seen, fall })
     }
 
-    /// A server that answers by this service, which may be another than the vault's own.
+    /// A server on this service, which may differ from the vault's own.
     pub(crate) fn of(vault: Vault, service: Service, mut settings: HttpSettings) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         if let Some(oauth) = &mut settings.oauth {
@@ -113,23 +113,23 @@ impl Server {
         Self { vault, address, stop, runtime, running: Some(running) }
     }
 
-    /// Why a server with these settings does not start.
+    /// The error with which a server with these settings does not start.
     pub(crate) fn refused(settings: &HttpSettings) -> ServeError {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { Place::take(settings) }).err().expect("the server does not start")
     }
 
-    /// Waits for something asynchronous.
+    /// Runs a future to its end.
     pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 
-    /// Tells the server to stop.
+    /// Signals the server to stop.
     pub(crate) fn tell_to_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Tells the server to stop and waits until it has.
+    /// Stops the server, and waits until it has ended.
     pub(crate) fn stop(&mut self) {
         self.tell_to_stop();
         if let Some(running) = self.running.take() {
@@ -146,12 +146,12 @@ impl Server {
         self.wait(self.vault.service.perform(person, request)).unwrap()
     }
 
-    /// The token of a key that may do everything.
+    /// The token of a key with every scope.
     pub(crate) fn token(&self) -> String {
         token_of(&self.key(Scope::ALL))
     }
 
-    /// A registered secret.
+    /// Registers a secret.
     pub(crate) fn secret(&self, label: &str) -> SecretId {
         self.wait(self.vault.register(label)).secret.id
     }
@@ -163,14 +163,14 @@ impl Server {
         Client { stream: BufReader::new(stream) }
     }
 
-    /// Sends bytes on a connection of their own and reads the answer.
+    /// Sends bytes on a new connection, and reads the answer.
     pub(crate) fn raw(&self, request: &[u8]) -> Answer {
         let mut client = self.client();
         client.write(request);
         client.read()
     }
 
-    /// Sends bytes and reads whatever comes until the server closes the connection.
+    /// Sends bytes, and reads all data until the server closes the connection.
     pub(crate) fn raw_until_closed(&self, request: &[u8]) -> Vec<u8> {
         let mut client = self.client();
         client.write(request);
@@ -228,7 +228,7 @@ impl Random for DiceOfServer {
 }
 
 impl Client {
-    /// Whether nothing comes for this long, not even the end.
+    /// Whether nothing arrives for this long, not even the end of the connection.
     pub(crate) fn hears_nothing(&self, long: Duration) -> bool {
         let stream = self.stream.get_ref();
         let before = stream.read_timeout().unwrap();
@@ -247,7 +247,7 @@ impl Client {
         self.try_read().expect("the server answers")
     }
 
-    /// Reads one answer; `None` if the server closed the connection instead.
+    /// Reads one answer; returns `None` if the server closed the connection instead.
     pub(crate) fn try_read(&mut self) -> Option<Answer> {
         let (status, headers) = self.head()?;
         self.rest(status, headers)
@@ -268,7 +268,7 @@ impl Client {
         Some(Answer { status, headers, body })
     }
 
-    /// Reads the head of an answer whose body goes on.
+    /// Reads the head of an answer, and leaves its body unread.
     pub(crate) fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
         let first = self.line()?;
         let status = first.split(' ').nth(1)?.parse().ok()?;
@@ -283,7 +283,7 @@ impl Client {
         }
     }
 
-    /// Reads one chunk of a body; `None` at its end.
+    /// Reads one chunk of a body; returns `None` at its end.
     pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         let count = usize::from_str_radix(&self.line()?, 16).unwrap();
         let mut chunk = vec![0; count + 2];
@@ -292,7 +292,7 @@ impl Client {
         (count > 0).then_some(chunk)
     }
 
-    /// Reads a line; `None` if the connection has ended.
+    /// Reads a line; returns `None` if the connection has ended.
     pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         match self.stream.read_line(&mut line) {
@@ -311,12 +311,12 @@ impl Answer {
         serde_json::from_slice(&self.body).expect("the answer is JSON")
     }
 
-    /// The status, and the code of the error.
     /// `OK`, or the code of the refusal.
     pub(crate) fn refusal_or_ok(&self) -> String {
         self.json()["error"].as_str().unwrap_or("OK").to_owned()
     }
 
+    /// The status, and the code of the refusal.
     pub(crate) fn refusal(&self) -> (u16, String) {
         let body = self.json();
         assert_eq!(body["status"], "ERROR", "{body}");
@@ -340,7 +340,7 @@ pub(crate) fn token_of(key: &MintedKey) -> String {
     key.plain.expose_token().as_str().to_owned()
 }
 
-/// A request in HTTP/1.1, to this server, on a connection that is kept.
+/// The text of an HTTP/1.1 request to this server, on a persistent connection.
 pub(crate) fn written(method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
     for (name, value) in headers {
@@ -355,10 +355,10 @@ pub(crate) fn written(method: &str, path: &str, headers: &[(&str, &str)], body: 
     text + "\r\n" + body.unwrap_or_default()
 }
 
-/// The id of no enrolment, and of no token.
+/// The id of an enrolment and of a token that do not exist.
 const NO_ENROLMENT: &str = "01a2008d-7400-7000-8000-000000000000";
 
-/// What an operation can't do without, by its schema.
+/// The required arguments of an operation, by its schema.
 pub(crate) fn needed(entry: &Entry, secret: &str, seat: &str, code: &str) -> Map<String, Value> {
     let input = Value::Object(entry.route_input());
     let known = [
@@ -381,7 +381,7 @@ pub(crate) fn needed(entry: &Entry, secret: &str, seat: &str, code: &str) -> Map
     needed
 }
 
-/// A request for an operation's route.
+/// The text of a request for an operation's route.
 pub(crate) fn request_of(entry: &Entry, token: &str, mut arguments: Map<String, Value>) -> String {
     let (route, bearer) = (&entry.api, format!("Bearer {token}"));
     let mut path = route.path.to_owned();

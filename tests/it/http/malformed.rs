@@ -2,10 +2,10 @@
 
 use super::kit::{Server, written};
 
-/// How many, unless `COUNTERSIGN_MALFORMED` says otherwise, as CI does.
+/// The number of requests, unless `COUNTERSIGN_MALFORMED` sets another one, as CI does.
 const ORDINARILY: u64 = 5_000;
 
-/// A small generator of numbers: the same ones every time, so that a failure can be repeated.
+/// A small random generator with the same numbers every time, so that a failure can be repeated.
 struct Dice(u64);
 
 impl Dice {
@@ -126,7 +126,7 @@ fn count() -> u64 {
     std::env::var_os("COUNTERSIGN_MALFORMED").and_then(|text| text.to_str()?.parse().ok()).unwrap_or(ORDINARILY)
 }
 
-/// A request, and whether it is whole: whatever else is wrong with it, where it ends is beyond doubt.
+/// A request, and whether it is complete: its end is unambiguous, whatever else is wrong.
 fn request(dice: &mut Dice, token: &str) -> (Vec<u8>, bool) {
     let mut text = format!("{} {} HTTP/1.1\r\n", dice.pick(METHODS), dice.pick(PATHS));
     if dice.roll(4) > 0 {
@@ -199,7 +199,7 @@ fn where_a_head_or_a_body_ends_in_doubt_the_connection_ends() {
         "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\n".to_owned(),
         "GET /healthz HTTP/1.1\nhost: localhost\n\n".to_owned(),
     ] {
-        // First of all, behind another request, and in one piece with one.
+        // As the first request, after another request, and in one write with another.
         for (earlier, together) in [(false, false), (true, false), (true, true)] {
             let (mut client, good) = (server.client(), written("GET", "/healthz", &[], None));
             match (earlier, together) {
@@ -214,7 +214,7 @@ fn where_a_head_or_a_body_ends_in_doubt_the_connection_ends() {
                 client.write(sent.as_bytes());
             }
             let answer = client.read();
-            // The server's own answer or hyper's, which has no body.
+            // The server's own answer, or hyper's, which has no body.
             assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{sent:?}");
             assert!(client.try_read().is_none(), "{sent:?}");
         }
@@ -240,13 +240,13 @@ fn a_malformed_request_is_refused_and_nothing_breaks() {
         let mut client = server.client();
         client.write(&sent);
         if !whole {
-            // What is cut short must not be waited for.
+            // The server must not wait for the rest of a request that is cut off.
             let _ = client.stream.get_ref().shutdown(std::net::Shutdown::Write);
         }
         let answered = client.head();
         let [json, empty] = [("content-type", "application/json"), ("content-length", "0")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        // A head that can't be read is answered before our own code sees it, with a status alone.
+        // A head that can't be parsed is answered before our own code gets it, with a status alone.
         let fits = answered.as_ref().map_or(!whole, |(status, headers)| {
             let says_why = headers.contains(&json) && !headers.contains(&empty);
             *status < 400 || *status < 500 && (says_why || matches!(status, 400 | 431) && headers.contains(&empty))

@@ -1,7 +1,7 @@
-//! The authorisation matrix: every operation of the table, over REST and as an MCP tool, without a session, in one, and on a stream ×
-//! every set of scopes × keys of the whole account, keys limited to one secret, keys of a seat, revoked and expired ones ×
-//! secrets of the caller's own, outside its grants, of another account, deleted, and unknown. Each case is worked out from
-//! the contract and then tried.
+//! The authorisation matrix: every operation of the table, over REST and as an MCP tool, without a session, in one, and
+//! on a stream × every set of scopes × keys of the whole account, keys limited to one secret, keys of a seat, revoked
+//! and expired ones × secrets of the caller's own, outside its grants, of another account, deleted, and unknown. The
+//! expected outcome of each case is derived from the contract, and then compared.
 
 mod world;
 
@@ -14,11 +14,11 @@ use self::world::World;
 pub(crate) use self::world::call_2026;
 use super::kit::{request, token_of, written};
 
-/// What is asked for: an operation of the table, by its name, or the counters.
+/// The request: an operation of the table, by its name, or the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Asked(&'static str);
 
-/// What each needs, as the contract says.
+/// The scope that each operation needs, by the contract.
 const NEEDED: [(Asked, Option<Scope>); 15] = [
     (Asked("list_totp_secrets"), Some(Scope::SecretsRead)),
     (Asked("register_totp_secret"), Some(Scope::SecretsWrite)),
@@ -32,13 +32,13 @@ const NEEDED: [(Asked, Option<Scope>); 15] = [
     (Asked("get_seat_count"), Some(Scope::SeatsRead)),
     (Asked("get_seat"), Some(Scope::SeatsRead)),
     (Asked("list_audit"), Some(Scope::AuditRead)),
-    // The key alone.
+    // The key alone is enough.
     (Asked("create_token"), None),
     (Asked("revoke_token"), None),
     (Asked::METRICS, Some(Scope::AuditRead)),
 ];
 
-/// How it is asked for.
+/// The transport of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Carrier {
     Rest,
@@ -50,7 +50,7 @@ enum Carrier {
     Sse,
 }
 
-/// Of what.
+/// The object of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Own,
@@ -60,7 +60,7 @@ enum Target {
     Unknown,
 }
 
-/// With which key.
+/// The key of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
     OfTheAccount,
@@ -76,7 +76,7 @@ const TARGETS: [Target; 5] = [Target::Own, Target::Ungranted, Target::Foreign, T
 impl Asked {
     const METRICS: Self = Self("metrics");
 
-    /// Everything that can be asked for.
+    /// All operations, and the counters.
     fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|entry| Self(entry.spec.name)).chain([Self::METRICS])
     }
@@ -97,18 +97,18 @@ impl Asked {
         self.entry().is_some_and(|entry| entry.api.in_path().is_some())
     }
 
-    /// The ways in which it can be asked for.
+    /// The transports that carry this request.
     fn ways(self) -> impl Iterator<Item = (Self, Carrier)> {
         CARRIERS.into_iter().filter(move |way| *way == Carrier::Rest || self.is_tool()).map(move |way| (self, way))
     }
 }
 
-/// What the contract says.
+/// The expected outcome, by the contract.
 fn expected(asked: Asked, scopes: &[Scope], key: Key, target: Target) -> &'static str {
     match (asked, allowed(asked, scopes, key, target)) {
-        // It would be a decoy, and the secret has no origin to which one could go.
+        // The result would be a decoy, and the secret has no origin to which it could be sent.
         (Asked("get_totp_code"), "OK") if !scopes.contains(&Scope::CodesRead) => "invalid_argument",
-        // Where it is allowed, it lacks a browser here.
+        // The call is allowed, but there is no browser here.
         (Asked("fill_totp_code"), "OK") => "unavailable",
         (_, allowed) => allowed,
     }
@@ -123,13 +123,13 @@ fn allowed(asked: Asked, scopes: &[Scope], key: Key, target: Target) -> &'static
         return "permission_denied";
     }
     match (asked, key, target) {
-        // What it registers a limited key could not see.
+        // A limited key could not see the secret that it registers.
         (Asked("register_totp_secret" | "enroll_totp_secret"), Key::Limited, _) => "permission_denied",
-        // Nobody has begun, or made, the one that is asked for.
+        // This enrolment or token does not exist.
         (Asked("get_totp_enrollment" | "revoke_token"), ..) => "not_found",
         (_, _, Target::Own) => "OK",
         _ if !asked.has_target() => "OK",
-        // To a key of a seat no other seat may show itself.
+        // A key of a seat may not see any other seat.
         (Asked("get_seat"), Key::OfASeat, _) => "permission_denied",
         // A key's grants are about secrets, not seats.
         (_, Key::OfTheAccount | Key::OfASeat, Target::Ungranted) | (Asked("get_seat"), _, Target::Ungranted) => "OK",
@@ -142,7 +142,7 @@ fn every_case_of_the_authorisation_matrix_is_as_the_contract_says() {
     let mut world = World::new();
     let mut cases = 0;
     for set in 1..=u8::MAX {
-        // One scope, all but one, all: every scope's absence and presence decides something there. A release is tried
+        // One scope, all but one, all: every scope's absence and presence decides an outcome there. A release is tested
         // with two, and all but two, as well.
         let every = std::env::var_os("COUNTERSIGN_MATRIX").is_some();
         let is_tried = matches!(set.count_ones(), 1 | 7 | 8) || every && matches!(set.count_ones(), 2 | 6);
@@ -154,7 +154,7 @@ fn every_case_of_the_authorisation_matrix_is_as_the_contract_says() {
         for key in [Key::OfTheAccount, Key::Limited, Key::OfASeat] {
             let token = world.token(&scopes, key, world.own);
             for (asked, carrier) in Asked::all().flat_map(Asked::ways) {
-                // What a scope's absence decides does not hang on a session.
+                // The effect of a missing scope does not depend on a session.
                 if !every && set.count_ones() == 7 && matches!(carrier, Carrier::Session | Carrier::Sse) {
                     continue;
                 }
@@ -163,7 +163,7 @@ fn every_case_of_the_authorisation_matrix_is_as_the_contract_says() {
                     let expected = expected(asked, &scopes, key, *target);
                     let (mut secret, mut token) = (world.secret(*target), token.clone());
                     if asked.0 == "delete_totp_secret" && expected == "OK" {
-                        // It is gone afterwards, so each case has one of its own.
+                        // The secret is deleted, so each case has its own.
                         let fresh = world.server.secret("fresh");
                         secret = fresh.to_string();
                         token = world.token(&scopes, key, fresh);

@@ -13,7 +13,7 @@ use super::{
     matrix::call_2026,
 };
 
-/// A message of a handshake client. Its session goes along if it has one.
+/// Sends a message of a handshake client, with its session if it has one.
 pub(super) fn post(server: &Server, token: &str, session: Option<&str>, message: &Value) -> Answer {
     let bearer = format!("Bearer {token}");
     let mut headers = vec![("authorization", &*bearer), ("accept", "application/json, text/event-stream")];
@@ -36,7 +36,7 @@ fn open(server: &Server, token: &str) -> String {
     try_open(server, token).unwrap()
 }
 
-/// The same, or why there is none.
+/// Opens a session, or returns the refusal.
 pub(super) fn try_open(server: &Server, token: &str) -> Result<String, Answer> {
     let answer = post(server, token, None, &hello());
     if answer.status != 200 {
@@ -48,7 +48,7 @@ pub(super) fn try_open(server: &Server, token: &str) -> Result<String, Answer> {
     Ok(id)
 }
 
-/// The last JSON-RPC message of an answer in events.
+/// The last JSON-RPC message of an answer that consists of events.
 pub(super) fn message(answer: &Answer) -> Value {
     let text = String::from_utf8(answer.body.clone()).unwrap();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
@@ -161,7 +161,7 @@ fn sessions_of_a_key_are_bounded_and_idle_ones_end() {
 
     assert_eq!(beyond.refusal(), (429, "rate_limited".to_owned()));
     assert!(beyond.header("retry-after").is_some());
-    // A session with a stream is not idle, however long it says nothing.
+    // A session with an open stream is not idle, however long no message is sent.
     let bearer = format!("Bearer {other}");
     let headers = [("authorization", &*bearer), ("accept", "text/event-stream"), ("mcp-session-id", &others)];
     let mut stream = server.client();
@@ -260,7 +260,7 @@ fn a_tool_call_beyond_a_keys_rate_is_refused_as_a_tool_call_and_only_calls_count
     assert_eq!(server.get("/api/v2/seats/count", &token).refusal().0, 429, "one limit for every way to call");
     let ask = || post(&server, &token, Some(&session), &list()).status;
     assert_eq!(ask(), 200);
-    // Ten more are let in each second, so how many it takes depends on the machine.
+    // Ten more are accepted each second, so the number of requests that it takes depends on the machine.
     assert!((0..6000).any(|_| ask() == 429), "what is no call is bounded as well");
 }
 
@@ -442,7 +442,7 @@ fn an_initialize_with_a_dead_session_or_an_unknown_revision_begins_a_new_one() {
         assert_eq!(post(&server, &token, Some(begun), &list()).status, 200);
     }
     assert_eq!(post(&server, &other, Some(&foreign), &list()).status, 200, "it lives on");
-    // Whatever is no greeting needs a session that lives.
+    // Every message except a greeting needs a live session.
     assert_eq!(post(&server, &token, Some(&ended), &list()).status, 404);
     assert_eq!(post(&server, &token, Some(&foreign), &list()).status, 404);
 }
@@ -456,7 +456,7 @@ fn sessions_begun_beside_a_dead_one_are_bounded_all_the_same() {
     let dead = "00000000-0000-4000-8000-000000000000";
     assert_eq!([0; 3].map(|_| post(&server, &token, Some(dead), &hello()).status), [200, 200, 429]);
 
-    // However the method's name is written.
+    // However the method's name is escaped.
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", &*bearer), ("accept", "*/*")];
     let escaped = hello().to_string().replace("\"initialize\"", "\"\\u0069nitialize\"");

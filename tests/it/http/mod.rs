@@ -1,4 +1,4 @@
-//! HTTP, from outside: a server on a port of its own, and requests as bytes.
+//! HTTP from outside: a server on its own port, and requests as bytes.
 
 mod arguments;
 mod attacks;

@@ -1,4 +1,4 @@
-//! Logins: access tokens of an identity provider that runs in the test, and every way in which one can be wrong.
+//! Logins: access tokens of an identity provider that runs in the test, and every way in which a token can be wrong.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -32,19 +32,19 @@ const SECRETS: &str = "/api/v2/totp/secrets";
 pub(super) struct Issuer {
     address: SocketAddr,
     keys: Arc<Mutex<Vec<Value>>>,
-    /// Further fields of its metadata.
+    /// Additional fields of its metadata.
     pub(super) more: Arc<Mutex<Value>>,
-    /// What it answers to a form, with the request's head.
+    /// The answer to a form.
     pub(super) form: Arc<Mutex<AnswerForm>>,
     asked: Arc<AtomicUsize>,
-    /// Held by a test that keeps the keys back.
+    /// A test holds this lock to delay the keys.
     kept_back: Arc<Mutex<()>>,
 }
 
-/// Answers a request, of which it gets head and body, with a whole response.
+/// Returns the complete response to a request with this head and body.
 type AnswerForm = Box<dyn Fn(&str, &str) -> Vec<u8> + Send>;
 
-/// One of its keys.
+/// A signing key of the provider.
 pub(super) struct SigningKey {
     id: String,
     algorithm: Algorithm,
@@ -52,7 +52,7 @@ pub(super) struct SigningKey {
     public: Value,
 }
 
-/// How a private key is read from PEM.
+/// Reads a private key from PEM.
 type ReadKey = fn(&[u8]) -> jsonwebtoken::errors::Result<EncodingKey>;
 
 impl SigningKey {
@@ -148,7 +148,7 @@ impl Issuer {
     }
 
     pub(super) fn settings(&self, server: &HttpSettings) -> HttpSettings {
-        // A new vault's default account is not known before there is one; `Server::with_account` puts it in.
+        // The default account of a new vault is not known yet; `Server::of` sets it.
         let account = "00000000-0000-4000-8000-000000000000".parse().unwrap();
         let oauth = OAuthSettings { issuer: self.url(), audience: AUDIENCE.to_owned(), account, client: None };
         HttpSettings { oauth: Some(oauth), auth_failures: None, ..server.clone() }
@@ -163,7 +163,7 @@ fn start(issuer: &Issuer) -> Server {
     seated(Server::with(issuer.settings(&settings())))
 }
 
-/// With a seat for the logins.
+/// Adds a seat for the logins to a server.
 fn seated(server: Server) -> Server {
     let changes = SeatChanges {
         email: Some("ada@example.com".to_owned()),
@@ -358,7 +358,7 @@ fn keys_that_nobody_waits_for_any_more_are_learned_all_the_same() {
     impatient.write(&asking(&invented.sign(&issuer.claims())));
     crate::kit::until(|| issuer.asked.load(Ordering::SeqCst) != 0);
     drop(impatient);
-    // The request is gone by the time the answer comes.
+    // The request is gone by the time the answer arrives.
     let connections = || {
         let text = String::from_utf8(server.raw(written("GET", "/metrics", &[], None).as_bytes()).body).unwrap();
         text.lines().any(|line| line == "countersign_http_connections 1")
@@ -414,7 +414,7 @@ fn a_token_that_expires_during_a_wait_gets_no_code() {
     assert_eq!(server.vault.service.tally().codes_issued, 1);
 }
 
-/// Streams of both transports for a login.
+/// Opens streams of both transports for a login.
 fn listen(server: &Server, token: &str) -> [super::kit::Client; 2] {
     let bearer = format!("Bearer {token}");
     let session = super::mcp::try_open(server, token).unwrap();

@@ -1,4 +1,4 @@
-//! Refusals that HTTP decides on by itself: each is counted, and is in the audit log where it is a caller's.
+//! Refusals by HTTP itself: each is counted, and is in the audit log if it has a caller.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::{
 
 const SECRETS: &str = "/api/v2/totp/secrets";
 
-/// Refusals by caller, as the audit log has them.
+/// The refusals in the audit log: their callers, actions and outcomes.
 fn refusals(server: &Server) -> Vec<(Actor, Action, Outcome)> {
     let rows = server.wait(server.vault.all_rows(AuditFilter::default()));
     let refused = rows.into_iter().map(|row| row.entry).filter(|entry| entry.outcome != Outcome::Ok);
@@ -132,7 +132,7 @@ fn what_the_protocol_refuses_a_caller_is_in_the_audit_log() {
     }
 }
 
-/// The protocol's library quotes what it refuses, in an error that may become longer than a request may be.
+/// The protocol's library quotes the refused text in an error, which may become longer than a request may be.
 #[test]
 fn a_long_error_of_the_protocols_is_told_in_json_all_the_same() {
     let server = Server::start();
@@ -244,7 +244,7 @@ fn what_is_refused_because_of_the_clock_is_counted() {
     assert_eq!(counted(&server, ErrorCode::Unavailable), 1);
 }
 
-/// Requests that are refused whatever they ask of the server, by the action of their rows.
+/// Requests that are refused in any case, with the actions of their rows.
 pub(crate) fn refused_requests() -> Vec<(Action, Value)> {
     let unserved = [
         "completion/complete",

@@ -1,4 +1,4 @@
-//! The mirrored API: what each route answers, field for field.
+//! The mirrored API: the answer of each route, field by field.
 
 use countersign::{
     domain::scope::Scope,
@@ -157,7 +157,7 @@ fn secrets_are_listed_whole_or_by_page() {
     };
     let count = |query: &str| listed(query).len();
 
-    // All of them were made in the same millisecond.
+    // All of the secrets were made in the same millisecond.
     let labels = (0..60).map(|n| json!(format!("secret {n}")));
     assert!(listed("").iter().map(|secret| &secret["label"]).eq(labels.collect::<Vec<_>>().iter()));
     assert_eq!((count(""), count("?limit=7&offset=58"), count("?limit=0"), count("?query=SECRET%205")), (60, 2, 0, 15));
@@ -343,7 +343,7 @@ fn the_document_has_every_route_and_is_sound() {
         let (method, path) = route.split_once(' ').unwrap();
         let path = path.replace("{secret_id}", "x").replace("{seat_id}", "x").replace("{enrollment_id}", "x");
         let answered = server.raw(written(method, &path, &[], None).as_bytes());
-        // Found only where an identity provider is set up.
+        // These routes exist only with an identity provider.
         assert!(
             path.starts_with("/.well-known/") || ![404, 405].contains(&answered.status),
             "{route} is served: {}",
@@ -383,7 +383,7 @@ fn a_whole_list_is_answered_part_by_part_and_is_one_document() {
         let registration = Registration { label: Some(format!("label {n}")), ..Registration::default() };
         crate::kit::registration_of(registration)
     };
-    // More than two parts of a thousand.
+    // More than two parts, of a thousand each.
     for n in 0..2_100 {
         let stored = server.wait(server.vault.service.perform(&server.vault.person, entry(n))).unwrap();
         wanted.push(stored.secret.id.to_string());

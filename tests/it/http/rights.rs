@@ -1,4 +1,4 @@
-//! When a caller's rights are read: when the work begins, not when the head arrived; and what goes on ends with them.
+//! A caller's rights are read when the work begins, not when the head has arrived; and running work ends with them.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ fn revoke(server: &Server, key: &MintedKey) {
     server.wait(server.vault.service.perform(&server.vault.person, RevokeKey { id: key.plain.id() })).unwrap();
 }
 
-/// Makes a request with a token.
+/// Writes a request with a token.
 type Request<'a> = &'a dyn Fn(&str) -> String;
 
-/// Sends all but the last byte of a request, and the last one after the key was revoked.
+/// Sends all but the last byte of a request, revokes the key, and sends the last byte.
 fn revoked_between(server: &Server, key: &MintedKey, sent: &str) -> Client {
     let (mut client, sent) = (server.client(), sent.as_bytes());
     client.write(&sent[..sent.len() - 1]);
@@ -107,7 +107,7 @@ fn a_call_that_waits_ends_when_its_key_is_revoked_and_gives_its_step_back() {
     crate::kit::until(|| server.vault.service.tally().waiting != 0);
 
     revoke(&server, &key);
-    // It is looked at every three seconds, long before the step begins that it waits for.
+    // The key is checked every three seconds, long before the step begins that the call waits for.
     let looked_at = (1_795_305_605..1_795_305_629).find(|seconds| {
         server.vault.clock.set_seconds(*seconds);
         !waiting.hears_nothing(Duration::from_millis(50))

@@ -1,4 +1,4 @@
-//! How a session of a handshake client ends.
+//! The end of a handshake client's session.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ fn a_session_that_is_ended_answers_with_nothing_at_all() {
 
     let ended = delete(&server, &token, &session);
 
-    // Clients know 200 and 204; at 202, which says that it will end sometime, one of them warns.
+    // Clients know 200 and 204; one of them logs a warning at 202, which means that the session will end later.
     assert_eq!((ended.status, ended.body.len()), (204, 0));
     assert_eq!((ended.header("content-type"), ended.header("content-length")), (None, None));
 }

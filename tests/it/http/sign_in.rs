@@ -1,5 +1,5 @@
-//! A person signs in at an identity provider to open the link of an enrolment, in a browser that keeps a cookie. And every
-//! answer of a provider, and every way to bring one, that must let nobody in.
+//! A person signs in at an identity provider to open the link of an enrolment, in a browser that keeps a cookie. And
+//! every answer of a provider, and every way to bring one, that must be refused.
 
 use std::{
     collections::HashMap,
@@ -32,28 +32,28 @@ use crate::kit::RFC_SEED;
 const ADA: &str = "idp|ada@example.com";
 const CLIENT: &str = "web: 1";
 const SECRET: &str = "s%cr&t";
-/// What a provider sends that must be quoted nowhere.
+/// A text of a provider that must never be quoted.
 const QUOTE: &str = "<b>quoted</b>";
 
-/// What a provider answers to a code.
+/// The provider's answer to a code.
 #[derive(Clone, Default)]
 pub(super) enum Twist {
-    /// A token, as it should be.
+    /// A valid token.
     #[default]
     None,
     /// A token with other claims.
     Claims(Value),
     /// A token with another header.
     Head(Box<Header>),
-    /// A token that somebody else has signed.
+    /// A token that is signed with another key.
     OtherKey,
-    /// A whole token.
+    /// The text of a token.
     Token(String),
-    /// A whole response.
+    /// A complete response.
     Response(Vec<u8>),
 }
 
-/// What a code stands for.
+/// The data of a sign-in that a code redeems.
 struct Grant {
     nonce: String,
     challenge: String,
@@ -65,7 +65,7 @@ struct Grant {
 struct Desk {
     grants: HashMap<String, Grant>,
     twist: Twist,
-    /// The forms that came, each with how its client said who it is.
+    /// The forms that arrived, each with its client's authentication.
     asked: Vec<(String, HashMap<String, String>)>,
 }
 
@@ -76,9 +76,9 @@ pub(super) struct Site {
     desk: Arc<Mutex<Desk>>,
 }
 
-/// A browser on its way to the provider.
+/// A browser that was sent to the provider.
 pub(super) struct Away {
-    /// The provider's page.
+    /// The query of the provider's page.
     asked: HashMap<String, String>,
     pub(super) cookie: String,
 }
@@ -93,7 +93,7 @@ fn response(status: &str, body: &str) -> Vec<u8> {
 }
 
 impl Desk {
-    /// Redeems a code, once, for who has the verifier.
+    /// Redeems a code once, for the client with the verifier.
     fn redeem(&mut self, head: &str, body: &str, key: &SigningKey, issuer: &str) -> Vec<u8> {
         let form = pairs(body);
         let authorization = head.lines().find_map(|line| line.strip_prefix("authorization: ")).unwrap_or_default();
@@ -158,7 +158,7 @@ impl Site {
         self.world.send("GET", &open, headers, None)
     }
 
-    /// Leaves for the provider's page.
+    /// Presses "Sign in", and follows the redirect to the provider's page.
     pub(super) fn leave(&self, open: &Open) -> Away {
         let sent = self.press(open);
         assert_eq!(sent.status, 303, "{}", text(&sent));
@@ -167,7 +167,7 @@ impl Site {
         Away { asked: pairs(query), cookie: cookie_of(&sent) }
     }
 
-    /// Signs in on the provider's page; the query with which the browser comes back.
+    /// Signs in on the provider's page, and returns the query with which the browser returns.
     pub(super) fn grant(&self, away: &Away, subject: &str) -> String {
         let asked = |name: &str| away.asked[name].clone();
         let mut desk = self.desk.lock().unwrap();
@@ -186,7 +186,7 @@ impl Site {
         self.at(&format!("/enroll/callback?{query}"), &[("cookie", cookie)])
     }
 
-    /// A whole sign-in.
+    /// Signs in completely.
     pub(super) fn sign_in(&self, open: &Open, subject: &str) -> Answer {
         let away = self.leave(open);
         let query = self.grant(&away, subject);
@@ -197,7 +197,7 @@ impl Site {
         self.desk.lock().unwrap().twist = twist;
     }
 
-    /// Checks that nothing was opened, that the page says so and quotes nothing, and how the log calls it.
+    /// Checks that nothing was opened, that the page reports that and quotes nothing, and the outcome in the audit log.
     pub(super) fn refused(&self, what: &str, answer: &Answer, page: (u16, &str), outcome: Outcome) {
         assert_eq!((answer.status, title(answer).as_str()), page, "{what}");
         assert!(!text(answer).contains("quoted") && !text(answer).contains("Acme"), "{what}: {}", text(answer));
@@ -209,7 +209,7 @@ impl Site {
     }
 }
 
-/// The cookie that an answer sets, as a browser sends it.
+/// The cookie that an answer sets, in the form that a browser sends.
 pub(super) fn cookie_of(answer: &Answer) -> String {
     answer.header("set-cookie").map_or("=", |set| set.split(';').next().unwrap()).to_owned()
 }
@@ -296,7 +296,7 @@ fn a_person_who_can_sign_in_needs_no_pin() {
     assert_eq!((typed.status, title(&typed).as_str()), (403, "Who are you?"), "another person's PIN");
     let ada = site.sign_in(&open, ADA);
     site.refused("ada", &ada, (403, "For somebody else"), Outcome::PermissionDenied);
-    // The provider would answer for Ada again and again, unless it is told to ask.
+    // The provider would confirm Ada again and again without a login prompt.
     let other = text(&ada).split_once("class=\"button\" href=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
     assert!(other.ends_with("?sign-in=other") && open.path.ends_with(other.split('?').next().unwrap()), "{other}");
     let pressed = site.at(&format!("/enroll/{other}"), &[]);
@@ -326,7 +326,7 @@ fn over_tls_only_this_server_can_set_the_cookie_and_a_proxys_path_is_kept() {
     }
 }
 
-/// A provider's token or answer, with what is wrong with it.
+/// A name for the fault, and the provider's token or answer with that fault.
 type Twisted = (&'static str, Twist);
 
 fn claims(changes: Value) -> Twist {
@@ -341,7 +341,7 @@ fn es256(typ: Option<&str>, kid: &str) -> Twist {
     Twist::Head(Box::new(head(Algorithm::ES256, typ, kid)))
 }
 
-/// Signs in with each answer, and checks that nobody is let in, but that there is a way back.
+/// Signs in with each answer, and checks that it is refused and that the page has a link to try again.
 fn nobody_gets_in(cases: Vec<Twisted>, status: u16, outcome: Outcome) {
     let site = Site::with(&settings(), Some(SECRET));
     let open = site.begin();
@@ -423,7 +423,7 @@ fn only_the_seats_own_subject_is_its_person() {
     }
 }
 
-/// Changes what a browser brings: its cookie, and the query.
+/// Changes the cookie and the query that a browser brings.
 type Change = fn(&str, &str) -> (String, String);
 
 #[test]
@@ -529,7 +529,7 @@ fn a_provider_that_is_away_or_has_no_page_is_told_on_ours() {
         let open = strange.begin();
         strange.refused(what, &strange.press(&open), (503, "Not signed in"), Outcome::Unavailable);
     }
-    // It does not answer in time, and others are served meanwhile.
+    // A provider does not answer in time, and other requests are served meanwhile.
     let (busy, waits) = std::sync::mpsc::channel::<()>();
     *site.issuer.form.lock().unwrap() = Box::new(move |_, _| {
         let _ = waits.recv();

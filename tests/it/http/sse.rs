@@ -1,4 +1,4 @@
-//! The deprecated HTTP+SSE transport: a stream for answers, a place for requests, and nothing left of either afterwards.
+//! The deprecated HTTP+SSE transport: a stream for answers, a path for requests, and no remains of either at the end.
 
 use std::time::Duration;
 
@@ -39,14 +39,14 @@ fn opened_at(server: &Server, path: &str, token: &str) -> Result<Stream, Answer>
     Ok(Stream { client, endpoint, token: token.to_owned() })
 }
 
-/// A stream on which client and server have greeted each other, or why there is none.
+/// Opens a stream and completes the handshake, or returns the refusal.
 pub(super) fn try_open(server: &Server, token: &str) -> Result<Stream, Answer> {
     let mut stream = opened(server, token)?;
     stream.greet(server);
     Ok(stream)
 }
 
-/// The next event: its name and its data. Signs of life are passed over.
+/// Reads the next event, and returns its name and its data. Comments that keep the connection alive are skipped.
 fn event(client: &mut Client) -> Option<(String, String)> {
     loop {
         let chunk = String::from_utf8(client.chunk()?).unwrap();
@@ -59,7 +59,7 @@ fn event(client: &mut Client) -> Option<(String, String)> {
 }
 
 impl Stream {
-    /// Where to post to.
+    /// The path for messages.
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -73,7 +73,7 @@ impl Stream {
         self.try_ask(server, &message).unwrap()
     }
 
-    /// The answer on the stream, or why the message was not taken.
+    /// The answer on the stream, or the refusal of the message.
     pub(super) fn try_ask(&mut self, server: &Server, message: &Value) -> Result<Value, Answer> {
         let taken = self.post(server, message);
         if taken.status != 202 {
@@ -206,7 +206,7 @@ fn a_waiting_call_ends_with_its_stream_and_gives_its_step_back() {
     let rows = || server.wait(server.vault.rows(released.clone()));
     crate::kit::until(|| !rows().is_empty());
 
-    // The next step is free again: a caller that can wait one step gets it.
+    // The next step is free again: a caller gets it at once.
     server.vault.clock.set_seconds(1_795_305_630);
     let code = server.get(&format!("/api/v2/totp/code/{id}?single_use=true&max_wait=0"), &token);
     assert_eq!(code.status, 200, "{code:?}");
@@ -285,7 +285,7 @@ fn the_endpoint_has_the_path_that_a_proxy_serves_this_server_under() {
     settings.public_urls = vec!["https://example.com/codes/".parse().unwrap()];
     let server = Server::with(settings);
     let mut stream = open(&server, &server.token());
-    // The proxy takes its path away.
+    // The proxy removes its own path.
     let inner = stream.endpoint.strip_prefix("/codes").expect("the proxy's path").to_owned();
     assert!(inner.starts_with("/messages?sessionId="), "{inner}");
     stream.endpoint = inner;

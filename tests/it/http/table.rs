@@ -1,5 +1,5 @@
-//! Every operation of the table, over REST and as a tool: that each bound in a schema is the bound that is checked, and that
-//! both are refused in the same words.
+//! Every operation of the table, over REST and as a tool: each bound in a schema is the bound that is checked, and both
+//! transports refuse in the same words.
 
 use countersign::{
     domain::principal::Principal,
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::kit::{Server, needed, request_of, with_user_header};
 
-/// A server with a secret and a seat, and what each operation can't do without.
+/// A server with a secret and a seat, for the required arguments of each operation.
 struct World {
     server: Server,
     token: String,
@@ -40,12 +40,12 @@ impl World {
         needed
     }
 
-    /// Calls a route; `OK`, or the refusal's code and message.
+    /// Calls a route, and returns `OK`, or the refusal's code and message.
     fn rest(&self, entry: &Entry, arguments: &Map<String, Value>) -> (String, String) {
         ended(&self.server.raw(request_of(entry, &self.token, arguments.clone()).as_bytes()).json())
     }
 
-    /// Calls a tool.
+    /// Calls a tool, and returns `OK`, or the refusal's code and message.
     fn tool(&self, entry: &'static Entry, arguments: &Map<String, Value>) -> (String, String) {
         let (service, caller) = (&self.server.vault.service, Principal::person(self.server.vault.account));
         let surface = Surface::Mcp { reveal: Reveal::Once };
@@ -62,7 +62,7 @@ fn ended(answer: &Value) -> (String, String) {
     (text("error").unwrap_or_else(|| "OK".to_owned()), text("message").unwrap_or_default())
 }
 
-/// Values of a field at each bound of its schema and one past it, with the bound.
+/// For each bound of a field's schema: a value at the bound, a value one past it, and the bound.
 fn around(field: &Value) -> Vec<(Value, Value, u64)> {
     let bound = |name: &str| field.get(name).and_then(Value::as_u64);
     let mut cases = Vec::new();
@@ -96,7 +96,8 @@ fn each_bound_of_a_schema_is_the_bound_that_is_checked_and_named() {
                 };
                 let place = format!("{}, {name}, {bound}", entry.spec.name);
                 for (code, message) in answers(&within) {
-                    // A code of 30 seconds is never 3600 seconds old, which only its secret knows.
+                    // A code with a period of 30 seconds is never valid for 3600 seconds, but only its secret has the
+                    // period.
                     let of_the_secret = name == "min_validity" && message.contains("this secret's period");
                     let lacks_browser = entry.spec.effect == Effect::Fill && code == "unavailable";
                     assert!(code == "OK" || of_the_secret || lacks_browser, "{place}: {code} {message}");
@@ -141,7 +142,7 @@ fn every_operation_answers_over_rest_and_as_a_tool_and_both_refuse_in_the_same_w
             }
         }
         let rest = world.rest(entry, &needed);
-        // What types codes lacks a browser here.
+        // The tool that types codes has no browser here.
         let fine = if entry.spec.effect == Effect::Fill { "unavailable" } else { "OK" };
         assert_eq!(rest.0, fine, "{name_of}: {rest:?}");
         if entry.api.words.is_some() {

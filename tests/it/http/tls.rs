@@ -1,4 +1,4 @@
-//! TLS: served with the certificate in the file, and with the next one as soon as it is there.
+//! TLS: the server uses the certificate in the file, and the next one as soon as the file changes.
 
 use std::{
     io::{Read as _, Write as _},
@@ -29,7 +29,7 @@ fn put(path: &Path, text: &str, age: Duration) {
     file.set_modified(now - age).unwrap();
 }
 
-/// Asks for a path, trusting one certificate alone.
+/// Requests a path, trusting only one certificate.
 fn ask(server: &Server, trusted: &CertificateDer<'static>, path: &str) -> std::io::Result<String> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
@@ -61,7 +61,7 @@ fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     assert!(ask(&server, &first, "/healthz").is_err());
 
     put(&folder.path().join("cert.pem"), "no certificate", Duration::from_mins(1));
-    // The files are looked at once a second at most: after that long, the broken one was seen.
+    // The files are checked at most once a second: after this time, the broken one was read.
     let seen = std::time::Instant::now();
     while seen.elapsed() < Duration::from_millis(1_200) {
         assert!(ask(&server, &second, "/healthz").is_ok());
@@ -109,7 +109,7 @@ fn a_certificate_file_that_became_a_pipe_keeps_no_handshake_waiting() {
         rustix::fs::mknodat(rustix::fs::CWD, file, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     }
 
-    // The files are looked at once a second at most: after that long, the pipes were seen.
+    // The files are checked at most once a second: after this time, the pipes were found.
     let seen = std::time::Instant::now();
     while seen.elapsed() < Duration::from_millis(2_500) {
         let asked = std::time::Instant::now();

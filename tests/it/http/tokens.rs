@@ -1,4 +1,4 @@
-//! Short-lived tokens: made from a key by its holder, narrower than it, and gone with it.
+//! Short-lived tokens: made from a key by its holder, with narrower rights, and invalid once the key is.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn later(server: &Server, seconds: i64) {
 fn a_token_works_as_its_key_until_it_expires() {
     let server = Server::start();
     let key = server.token();
-    // As the official clients send it: without a body, and without its type.
+    // The official clients send no body and no content type.
     let answer = server.raw(written("POST", TOKENS, &[("authorization", &format!("Bearer {key}"))], None).as_bytes());
     let body = answer.json();
     let expires: Timestamp = body["expires_at"].as_str().unwrap().parse().unwrap();

@@ -1,5 +1,5 @@
-//! Every way that was thought of to open the link of an enrolment without the proof, or as somebody else. Each is refused,
-//! says so, and is in the audit log.
+//! Every known way to open the link of an enrolment without the proof, or as another person. Each is refused with an
+//! error and a row in the audit log.
 
 use std::{io::BufReader, net::TcpStream};
 
@@ -29,7 +29,7 @@ const NOT: &str = "<h1>Not signed in</h1>";
 const CANCELLED: &str = "<h1>Cancelled</h1>";
 const DENIED: &str = "\"error\":\"permission_denied\"";
 
-/// A way: its name, what the answer says, and how it is tried.
+/// A way: its name, a text of the answer, and the function that tries it.
 type Way<W, O> = (&'static str, &'static str, fn(&W, &O) -> Answer);
 
 fn proof(site: &Site, open: &Open, typed: &str) -> Answer {
@@ -59,12 +59,12 @@ fn token_of(open: &Open) -> &str {
     open.path.rsplit('/').next().unwrap()
 }
 
-/// With another last character, or shorter.
+/// The path with a token that has another end, or is shorter.
 fn changed(token: &str, keep: usize, end: &str) -> String {
     format!("/enroll/{}{end}", &token[..keep])
 }
 
-/// On a server where people have a PIN, sign in at an identity provider, or are signed in by a proxy.
+/// Ways on a server where people have a PIN, sign in at an identity provider, or are signed in by a proxy.
 const ON_A_SERVER: &[Way<Site, Open>] = &[
     ("nothing but the link", WHO, |site, open| site.world.get(open)),
     ("a browser's look ahead", WHO, |site, open| by_proxy(site, open, &[("sec-purpose", "prefetch")])),
@@ -177,7 +177,7 @@ const ON_A_SERVER: &[Way<Site, Open>] = &[
     }),
 ];
 
-/// Not seen to be the user who runs the sidecar.
+/// A header with which a request does not count as one of the user who runs the sidecar.
 const THROUGH: (&str, &str) = ("via", "1.1 tunnel");
 
 fn phrase(world: &enrol_local::World, open: &enrol_local::Open) -> (String, String) {
@@ -201,7 +201,7 @@ fn local_token(open: &enrol_local::Open) -> &str {
     open.path.rsplit('/').next().unwrap()
 }
 
-/// On the page of a sidecar.
+/// Ways on the page of a sidecar.
 const ON_A_MACHINE: &[Way<enrol_local::World, enrol_local::Open>] = &[
     ("through a tunnel", WHO, |_, open| sent(open, THROUGH)),
     ("through a proxy", WHO, |_, open| sent(open, ("x-forwarded-for", "192.0.2.1"))),
@@ -252,13 +252,13 @@ const ON_A_MACHINE: &[Way<enrol_local::World, enrol_local::Open>] = &[
     ("a program of the same user without the page's ticket", AGAIN, |_, open| form(open, &[], &[("step", "decline")])),
 ];
 
-/// What became of every proof, so far.
+/// The outcomes of all proofs so far.
 fn proofs(vault: &Vault, runtime: impl Fn(BoxFuture<'_, Vec<AuditRow>>) -> Vec<AuditRow>) -> Vec<Outcome> {
     let filter = AuditFilter { action: Some(Action::EnrolProve), ..AuditFilter::default() };
     runtime(Box::pin(vault.all_rows(filter))).iter().map(|row| row.entry.outcome).collect()
 }
 
-/// Tries a way, and checks what is said and written down.
+/// Tries a way, and checks the answer and the audit log.
 fn judge((name, says): (&str, &str), words: &str, proofs: impl Fn() -> Vec<Outcome>, way: impl FnOnce() -> Answer) {
     let before = proofs().len();
     let answer = way();
@@ -280,7 +280,7 @@ fn fifty_ways_to_open_a_servers_link_without_the_proof_are_refused_and_in_the_au
     server.wait(server.vault.service.perform(&server.vault.person, of_bob)).unwrap();
     assert!(ON_A_SERVER.len() >= 50);
     for (nth, (name, says, way)) in (0..).zip(ON_A_SERVER) {
-        // The links before have expired.
+        // The previous links have expired.
         server.vault.clock.set_seconds(NOW + nth * 1_000);
         let open = site.begin();
         let words = open.answer["words"].as_str().unwrap();

@@ -153,7 +153,7 @@ fn damaged_google_links_are_skipped_entries() {
         assert_eq!(import.entries.len(), 1, "{data}");
         assert!(import.entries[0].read.is_err() || data == "CgMKAQE", "{data}");
     }
-    // A size that would make a list of missing parts of any length is not believed.
+    // A size that would make the list of missing parts arbitrarily long is ignored.
     let import = read(b"otpauth-migration://offline?data=CgUKA2FiYxj/////DyAA").unwrap();
     assert!(import::missing_parts(&import.parts).is_empty());
 }

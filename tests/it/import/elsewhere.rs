@@ -1,5 +1,5 @@
-//! What stands behind a link, beside a seed, or in another field than the format's own: it is an entry, or a skipped one
-//! with its reason, and never a seed that is longer than it was.
+//! Texts behind a link, beside a seed, or in another field than the format's own: each is an entry, or a skipped one
+//! with its reason, and a seed never becomes longer by them.
 
 use countersign::domain::import::{self, Format, ImportError, Opened};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ fn words_behind_a_seed_in_groups_are_never_a_part_of_it_without_a_word() {
         check(&format!("Title,Username,TOTP\nA,a,\"{GROUPS}{words}\"\n"), &[&a]);
         check(&format!("Title,Username,TOTP\nA,a,\"{seed}{words}\"\n"), &[&a]);
     }
-    // Four letters may be a group, too.
+    // A word of four letters may also be a group of the seed.
     for text in [
         format!("{}\n", link("A:a", &format!("{GROUPS} from bank"))),
         format!("{}\n", link("A:a", &format!("{GROUPS} for bob & co"))),
@@ -71,7 +71,7 @@ fn a_bare_key_beside_a_link_is_counted() {
     check(&format!("{}\nBob: gezd gnbv gy3t qojq\n", link("a", A)), &[&a, &bare(2)]);
     check(&format!("see {} and {B}\n", link("a", A)), &[&format!("{a} ?"), &bare(1)]);
     check(&format!("{}\n# old: {B}\n", link("a", A)), &[&a, "line 2: it is commented out"]);
-    // What `pass` keeps: a password of words is none.
+    // A file of `pass`: a password that consists of words is not a key.
     check(&format!("correct horse battery staple\n{}\nurl: https://example.com/steam\n", link("a", A)), &[&a]);
 }
 
@@ -93,7 +93,7 @@ fn every_column_that_is_called_otp_is_one_of_seeds() {
     for name in ["otp key", "OTP Code Secret", "totp_secret_key", "Authenticator Key"] {
         check(&format!("Title,{name},Username,Password\nA,{A},,p\n"), &[&a]);
     }
-    // Those about a seed are none.
+    // Columns of other facts about a seed are not columns of seeds.
     let table = format!(
         "Title,otp,otp_type,otp digits,otp created at,otp issuer\nA,{A},totp,6,2026-11-28 10:00,GITHUBENTERPRISE\n"
     );
@@ -101,7 +101,7 @@ fn every_column_that_is_called_otp_is_one_of_seeds() {
     check("Title,otp_remark,otp\nA,none,\n", &[]);
 }
 
-/// Documents and tables of one login, which have a text where a person may put one.
+/// Documents and tables of one login, with this text in a place where a person may write one.
 fn with(text: &str) -> Vec<(&'static str, String)> {
     let login = |own: &str| json!({"username": "ada", "totp": own});
     let bitwarden = |item: Value| json!({"encrypted": false, "folders": [], "items": [item]}).to_string();
@@ -165,7 +165,7 @@ fn a_link_anywhere_in_an_entry_of_any_format_is_an_entry_or_skipped_with_its_rea
             assert!(told.last().is_some_and(|told| told.contains(why)), "{place}: {told:?}");
         }
     }
-    // A bare key there is not guessed at.
+    // A bare key in such a place is not read as a seed.
     for (place, file) in with(B) {
         let read = import::open(file.as_bytes()).map(|opened| match opened {
             Opened::Read(import) => import.entries.iter().filter(|entry| entry.read.is_ok()).count(),
@@ -192,7 +192,7 @@ fn what_looks_like_a_key_only_because_dashes_do_not_count_is_no_entry_beside_a_l
     }
 }
 
-/// The comment's line is looked at once, not once for each of its links.
+/// The comment's line is searched once, not once for each of its links.
 #[test]
 fn a_comment_of_many_links_costs_its_length() {
     let file = format!("# {}\n{}\n", "otpauth://x ".repeat(40_000), link("X:b", B));
@@ -288,7 +288,7 @@ fn a_list_in_brackets_and_a_file_of_settings_are_lists_of_links() {
     }
     check(&format!("[github]\nurl={}\n[true]\nurl={}\n", link("a", A), link("b", B)), &both);
     check(&format!("[1] {}\n[2] {}\n", link("a", A), link("b", B)), &both);
-    // What is a document stays one.
+    // A JSON document is still read as one.
     assert_eq!(refused(format!("[\"{}\", {A}]", link("a", A)).as_bytes()), "line 1: not JSON; the file is damaged");
 }
 
@@ -336,11 +336,11 @@ fn a_file_of_a_known_kind_is_never_taken_for_an_encrypted_export_of_andotp() {
         let told = refused(&noise(start));
         assert!(told.contains(expected), "{start:?}: {told}");
     }
-    // A small number before what is not encrypted.
+    // A small number before data that is not encrypted.
     let file: Vec<u8> =
         b"\0\x02\x00\x00".iter().copied().chain((0..4000_u32).map(|at| (at % 7) as u8 | 0x80)).collect();
     assert!(refused(&file).contains("no known binary format"));
-    // Only the right passphrase tells what other files are.
+    // Only the right passphrase shows the format of other files.
     let Ok(Opened::Locked(locked)) = import::open(&noise(b"\xE5\x01")) else { panic!("it may be one") };
     assert!(locked.format() == Format::AndOtp && locked.format().is_guess());
     let wrong = locked.open(import::Keys { passphrase: Some("x"), key_file: None }).map(|_| ()).unwrap_err();

@@ -1,18 +1,18 @@
-//! No entry is lost silently, and none is stored with a seed that was cut without a word about it.
+//! No entry is lost silently, and no entry is stored with a seed that was cut off without a remark about it.
 
 use countersign::domain::import::{self, Entry, Import, ImportError, Keys, Opened};
 use data_encoding::HEXLOWER;
 
 pub(super) const A: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 pub(super) const B: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
-/// Base32 of 16 letters, which is the shortest that services issue.
+/// Base32 of 16 letters: the shortest seed that services issue.
 pub(super) const SHORTEST: &str = "JBSWY3DPEHPK3PXP";
 
 pub(super) fn read(text: &str) -> Import {
     super::bad_input::read(text.as_bytes()).unwrap()
 }
 
-/// An entry in a line: its label and seed, or why it is skipped; a doubt is marked.
+/// A line for an entry: its label and seed, or the reason why it is skipped; a doubt is marked.
 pub(super) fn told_of(entry: &Entry) -> String {
     match &entry.read {
         Ok(found) => {
@@ -70,7 +70,7 @@ fn a_line_of_a_list_with_a_link_of_another_kind_or_in_a_comment_is_skipped_with_
     check(&format!("{one}\n\"otpauth://hotp/b?secret={B}\"\n"), &[&a, "line 2: counter-based"]);
     check(&format!("{one}\nmy game: steam://{B}\n"), &[&a, "line 2: Steam"]);
     check(&format!("{one}\nsee otpauth:// totp\n"), &[&a, "line 2: the link"]);
-    // A note of one login, whose other lines are no entries.
+    // A note of one login: its other lines are not entries.
     check(&format!("hunter2\n{one}\nurl: https://example.com/steam\n"), &[&a]);
     check(&format!("hunter2\ncode: {one}\nuser: ada\n"), &[&a]);
 }
@@ -87,13 +87,13 @@ fn two_seeds_in_a_row_of_a_table_are_two_entries_unless_they_are_the_same() {
         (format!("Title,OTPAuth\nA,\"{}\n{}\"\n", link("A", A), link("A", B)), &both[..]),
         (format!("Title,OTPAuth,2fa\nA,{A},{}\n", A.to_lowercase()), &both[..1]),
         (format!("Title,OTPAuth,2fa\nA,{},{A}\n", link("A", A)), &both[..1]),
-        // A column of this name may say whether there is one, or hold yesterday's code.
+        // A column of this name may only say whether there is a second factor, or contain an old code.
         (format!("Title,OTPAuth,2fa\nA,{A},enabled\n"), &both[..1]),
         (format!("Title,OTPAuth,2fa\nA,{A},123456\n"), &both[..1]),
     ] {
         check(&table, expected);
     }
-    // The parameters are the link's, wherever it stands.
+    // The link's parameters apply, whichever column it is in.
     let import = read(&format!("Title,OTPAuth,2fa\nA,{A},{}&digits=8\n", link("A", A)));
     assert_eq!(import.entries.len(), 1);
     assert_eq!(import.entries[0].read.as_ref().ok().unwrap().totp.digits.get(), 8);
@@ -137,9 +137,9 @@ fn a_seed_that_a_file_ends_in_is_doubtful_if_it_may_be_cut() {
             assert!(is_told, "{length}: {told:?}");
         }
     }
-    // The period that codes depend on, cut.
+    // The period is cut off, and the codes depend on it.
     check(&format!("{}&period=6", link("a", A)), &["a GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ ?"]);
-    // 26 letters are the 128 bits that some services issue: whole, if the line has an end.
+    // 26 letters are the 128 bits that some services issue: complete, if the line has an end.
     let told = told_of(&read(&format!("{}\n", link("a", &A[..26]))).entries[0]);
     assert!(!told.contains('?'), "{told}");
 }
@@ -150,16 +150,16 @@ fn a_row_of_a_table_that_ends_in_its_seed_is_never_kept_without_a_word() {
     let whole = format!("X,,a,p,{A},false,false,,\n");
     let first = format!("a {A}");
     for seed in [&B[..4], &B[..16], &B[..24], B, &link("b", B)] {
-        // Where the file ends, it was cut.
+        // A row that ends with the file counts as cut off.
         check(&format!("{HEAD}{whole}Y,,b,p,{seed}"), &[&first, "line 3: its row was cut off"]);
         let told: Vec<String> = read(&format!("{HEAD}Y,,b,p,{seed}\n{whole}")).entries.iter().map(told_of).collect();
         assert!(told.len() == 2 && told[0].ends_with(" ?"), "{told:?}");
     }
-    // Its seed may have stood behind the cut.
+    // The seed may have been behind the cut.
     check(&format!("{HEAD}{whole}Y,,b"), &[&first, "line 3: its row was cut off"]);
     // Rows without their empty last columns are usual.
     check(&format!("{HEAD}Y,,b\n{whole}"), &[&first]);
-    // A quote that is closed was not cut.
+    // A quoted value that has its closing quote was not cut off.
     let told = read(&format!("Title,OTPAuth\nX,\"{}\"", &A[..26])).entries.iter().map(told_of).collect::<Vec<_>>();
     assert_eq!(told, [format!("X {}", &A[..26])]);
 }
@@ -174,8 +174,8 @@ fn a_link_with_a_seed_that_is_shorter_than_any_services_is_doubtful_like_a_bare_
     }
 }
 
-/// The bytes that `gpg` 2.2 wrote: with `-c`, with `-e` to an RSA key, and to a key of Curve25519; where its version stands,
-/// and where the second packet begins.
+/// Files of `gpg` 2.2: with `-c`, with `-e` to an RSA key, and to a key of Curve25519; with the offset of the version,
+/// and that of the second packet.
 const OPENPGP: [(&str, usize, usize); 3] = [
     (
         "8c0d0409030280b771fba34a8e83ffd26201e127fbd58a1267f6f6c8b3db7d27893cdae3fbc4e336f281373a90c0014c6f62\
@@ -216,9 +216,9 @@ fn what_openpgp_encrypted_is_told_as_that_and_nothing_else_is_taken_for_it() {
         let file = HEXLOWER.decode(file.as_bytes()).unwrap();
         let problem = import::open(&file).map(|_| ()).unwrap_err();
         assert!(problem.to_string().starts_with("encrypted with OpenPGP; decrypt it first"), "{problem}");
-        // One that is cut, too.
+        // A file that is cut off gets the same error.
         assert_eq!(import::open(&file[..60]).map(|_| ()), Err(problem));
-        // Another version, or a packet that is not followed by one, is something else.
+        // Another version, or a packet that is not followed by another one, is something else.
         for (at, byte) in [(0, 0x90), (version, 2), (next, 0x14)] {
             let mut other = file.clone();
             other[at] = byte;
@@ -257,7 +257,7 @@ fn a_binary_file_that_is_no_backup_of_andotp_is_not_called_one() {
     ] {
         assert!(matches!(of(start, &noise), Err(ImportError::NotText { .. })), "{start:?}");
     }
-    // Neither is what repeats itself, as tables and pictures do.
+    // Neither is data that repeats itself, as in tables and pictures.
     let repeats = |at: usize| [0xFF_u8, 0x10, 0, 0x80, 0x01, 0][at % 6];
     let counts = |at: usize| if at.is_multiple_of(4) { noise(at) } else { 0 };
     let latin = |at: usize| b"M\xFCller, \xE4rger \xFCber 2 codes\n"[at % 27];

@@ -1,5 +1,5 @@
-//! Files of other programs: each fixture holds what `expected.json` says, with codes by another implementation; and what
-//! is damaged, foreign or hostile ends in an error that names the place and nothing else.
+//! Files of other programs: each fixture is read as `expected.json` says, with codes from another implementation; and a
+//! file that is damaged, foreign or hostile is refused with an error that names the place and nothing else.
 
 mod bad_input;
 mod elsewhere;
@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 const FOLDER: &str = "tests/fixtures/import";
 
-/// What the fixtures hold.
+/// The expected contents of the fixtures.
 #[derive(Deserialize)]
 struct Expected {
     /// The time of the codes.
@@ -33,14 +33,14 @@ struct Expected {
 #[derive(Deserialize)]
 struct File {
     format: String,
-    /// The format of what is encrypted, if it is another one.
+    /// The format of the encrypted contents, if it is another one.
     inside: Option<String>,
     entries: Vec<ExpectedEntry>,
     passphrase: Option<String>,
     /// The file that opens it together with the passphrase.
     #[serde(rename = "key_file")]
     opens: Option<String>,
-    /// What a wrong passphrase is answered with.
+    /// The error for a wrong passphrase.
     wrong: Option<String>,
     #[serde(default)]
     missing: Vec<(u32, u32)>,
@@ -106,7 +106,7 @@ fn every_fixture_is_read_as_what_it_is_and_every_entry_of_it_is_right_or_skipped
         assert_eq!(import.entries.len(), file.entries.len(), "{name}: {:?}", problems.collect::<Vec<_>>());
         for (entry, expected) in import.entries.iter().zip(&file.entries) {
             check(name, entry, expected, Timestamp::from_seconds(at));
-            // What is encrypted is mostly a copy of another file.
+            // An encrypted file is mostly a copy of another one.
             count += usize::from(file.passphrase.is_none());
         }
     }

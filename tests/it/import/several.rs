@@ -1,5 +1,5 @@
-//! Two seeds where one belongs, seeds in groups, and fields and columns that are called as those with seeds are: each seed
-//! is an entry or a skipped one, and other texts are not entries.
+//! Two seeds in the place of one, seeds in groups, and fields and columns with names like those of seeds: each seed is
+//! an entry or a skipped one, and other texts are not entries.
 
 use countersign::domain::{import::Note, text::ShownText};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ fn bitwarden(fields: &Value) -> String {
     json!({"encrypted": false, "folders": [], "items": [{"type": 1, "name": "T", "fields": fields}]}).to_string()
 }
 
-/// Files of one entry with this seed in the field for it.
+/// Files with one entry each, and this seed in its field.
 fn with_seed(seed: &str) -> Vec<(&'static str, String)> {
     let keepass = |key: &str, value: &str| {
         format!(
@@ -73,7 +73,7 @@ fn two_seeds_in_one_field_are_skipped_as_such_in_every_format() {
         let told = told(&format!("otpauth://totp/T?secret={A}{joint}{B}\n"));
         assert!(told.len() == 1 && told[0].contains(SEVERAL), "{joint}: {told:?}");
     }
-    // Here the second one stands behind the link.
+    // Here the second seed is behind the link.
     check(&format!("otpauth://totp/T?secret={A}-{B}\n"), &[&format!("T {A} ?"), "line 1: it is a bare key"]);
     let kee = with_seed(&format!("{A}%20{B}"));
     let kee = kee.iter().find(|(place, _)| *place == "KeeOtp").unwrap();
@@ -132,7 +132,7 @@ fn a_seed_in_groups_is_doubtful_only_if_its_last_groups_may_be_words() {
                 let groups: Vec<&str> =
                     seed.as_bytes().chunks(size).map(|group| std::str::from_utf8(group).unwrap()).collect();
                 let told = told(&format!("Title,TOTP\nT,{}\n", groups.join(" ")));
-                // None is cut or left out.
+                // No group is cut off or left out.
                 assert!(
                     told.len() == 1 && told[0].starts_with(&format!("T {}", seed[..14].to_uppercase())),
                     "{told:?}"
@@ -187,7 +187,7 @@ fn a_field_that_is_called_as_services_call_their_seed_is_read() {
         check(&bitwarden(&json!([{"name": name, "value": A}])), &[&format!("T {A}")]);
         check(&bitwarden(&json!([{"name": name, "value": format!("{A} {B}")}])), &[SEVERAL]);
     }
-    // Other things are called so, too.
+    // Fields with these names may also have other values.
     for (name, value) in [
         ("MFA", "yes"),
         ("MFA", "123456"),
@@ -203,11 +203,11 @@ fn a_field_that_is_called_as_services_call_their_seed_is_read() {
     ] {
         check(&bitwarden(&json!([{"name": name, "value": value}])), &[]);
     }
-    // Nobody else's value looks like a key.
+    // A value that looks like a key is reported in fields with other names.
     for name in ["TOTP device", "Two-factor secret", "App"] {
         check(&bitwarden(&json!([{"name": name, "value": "FT4K2ABCD7XYZ234"}])), &["entry 1: a column or field"]);
     }
-    // A seed that somebody mistyped.
+    // A mistyped seed.
     for seed in ["GEZDGNBVGY3TQOJ0", "gezd gnbv gy3t qoj0"] {
         check(&bitwarden(&json!([{"name": "TOTP", "value": seed}])), &["entry 1: its secret is not base32"]);
     }
@@ -267,7 +267,7 @@ fn a_file_of_another_kind_is_called_what_it_is() {
         let problem = refused(&file);
         assert!(problem.contains(kind) && problem.contains("otpauth://"), "{file}: {problem}");
     }
-    // Links in it are read.
+    // Links in such a file are read.
     let both = format!("[[account]]\nurl = \"{}\"\n[[account]]\nurl = \"{}\"\n", link("a", A), link("b", B));
     check(&both, &[&format!("a {A}"), &format!("b {B}")]);
     assert_eq!(refused("{\"a\": 1}\n{\"a\": }"), "line 2: not JSON; the file is damaged");
@@ -303,7 +303,7 @@ fn an_item_with_many_links_takes_time_in_their_number_alone() {
     assert!(many < few * 24, "{many:?} for eight times as many as took {few:?}");
 }
 
-/// A seed for each number.
+/// A different seed for each number.
 fn seed(nth: usize) -> String {
     data_encoding::BASE32_NOPAD.encode(format!("{nth:020}").as_bytes())
 }
@@ -336,13 +336,13 @@ fn a_name_that_holds_its_own_key_is_left_out() {
         }
     }
     check(&format!("{}&issuer={A}", link(&format!("ada%20{}", A.to_lowercase()), A)), &[&format!("Unnamed {A} ?")]);
-    // Both of its names are told of once.
+    // Two names that contain the key get one note.
     let both = read(&format!("Title,Username,TOTP\n{A},{A},{A}\n"));
     let notes = &both.entries[0].read.as_ref().ok().unwrap().notes;
     assert_eq!(notes.iter().filter(|note| **note == Note::KeyAsName).count(), 1);
 }
 
-/// A skipped entry is told by its title, in whatever way its key is wrong.
+/// A skipped entry is reported by its title, whatever is wrong with its key.
 #[test]
 fn a_skipped_entry_is_not_told_by_its_key() {
     let table_of = |title: &str, seed: &str| format!("Title,Username,TOTP\n{title},ada,{seed}\n");
@@ -378,7 +378,7 @@ fn a_column_of_a_plain_name_is_one_of_seeds_if_it_has_some_and_no_other_is_surer
     let (a, b) = (format!("A {A}"), format!("B {B}"));
     for head in ["name,secret", "Title,Key", "account,secret key", "Issuer,Base32", "service,Setup Key", "name,seed"] {
         check(&format!("{head}\nA,{A}\nB,{B}\n"), &[&a, &b]);
-        // What is in such a column is never left out silently.
+        // A value in such a column is never left out silently.
         check(&format!("{head}\nA,{A}\nB,GEZDGNB0GY3TQOJQ\n"), &[&a, "line 3: its secret is not base32"]);
         check(&format!("{head}\nA,{A}\nB,\n"), &[&a]);
     }
@@ -443,7 +443,7 @@ fn a_table_says_how_the_codes_of_its_seeds_are_made() {
     for kind in ["hotp", "steam", "steamtotp"] {
         assert!(read_row("service,account,otp_type,secret", &format!("S,a,{kind},{A}")).is_err(), "{kind}");
     }
-    // What a link says counts, and a login's type is something else.
+    // A link's parameters take precedence, and the type of a login is not a type of codes.
     let link = format!("otpauth://totp/x?secret={A}&digits=8");
     let totp = read_row("name,type,totp,digits", &format!("a,login,{link},6")).ok().unwrap().totp;
     assert_eq!(totp.digits.get(), 8);

@@ -1,4 +1,4 @@
-//! Tables that people write by hand or with a spreadsheet: what their columns are called, and what stands in them.
+//! Tables that people write by hand or with a spreadsheet: the names of their columns, and the values in them.
 
 use countersign::domain::text::ShownText;
 
@@ -10,7 +10,7 @@ fn told(text: &str) -> Vec<String> {
     read(text).entries.iter().map(told_of).collect()
 }
 
-/// How the codes of the only row of a table are made, or why it is skipped.
+/// The parameters of the codes of a table's only row, or the reason why it is skipped.
 fn made(head: &str, row: &str) -> String {
     let entries = read(&format!("{head}\n{row}\n")).entries;
     assert_eq!(entries.len(), 1, "{head}\n{row}");
@@ -43,7 +43,7 @@ fn a_mistyped_key_is_told_in_each_column_in_which_other_rows_have_theirs() {
         let table = format!("Title,Username,{name}\nA,a,{A}\nB,b,KRSXG5CTMVRXEZL1\nC,c,yes\nD,d,on my old phone\n");
         check(&table, &[&a, &format!("line 3: {NOT_BASE32}")]);
     }
-    // A row with a key elsewhere has none there, and without one in any row the column is of something else.
+    // A row with a key in another column has none here, and a column without a key in any row has other values.
     check(&format!("Title,TOTP,Key\nA,{A},\nB,{B},hunter2\nC,,{SHORTEST}\n"), &["A ", "B ", "C "]);
     check(&format!("Title,TOTP,Key\nA,{A},\nB,,hunter2\n"), &["A "]);
     check(
@@ -75,7 +75,7 @@ fn a_period_is_read_whatever_its_column_is_called() {
         assert_eq!(made(&format!("issuer,account,secret,{name}"), &format!("I,a,{A},")), "SHA1 6 30", "{name}");
     }
     assert!(made("issuer,account,secret,Period (s)", &format!("I,a,{A},7200")).contains("period"));
-    // These may be of something else.
+    // These values may be something else than a period.
     for cell in ["7200", "0", "daily"] {
         assert_eq!(made("issuer,account,secret,Refresh", &format!("I,a,{A},{cell}")), "SHA1 6 30", "{cell}");
     }
@@ -198,10 +198,10 @@ fn a_site_is_the_issuer_where_no_column_has_a_better_title() {
     }
     let read = named("Service name,Login e-mail,2FA secret", &format!("Acme,ada@example.com,{A}"));
     assert_eq!(read, of("Acme", "ada@example.com"));
-    // A better one.
+    // Another column has a better title.
     let read = named("url,name,username,totp", &format!("https://example.com,Acme,ada,{A}"));
     assert_eq!(read, of("Acme", "ada"));
-    // A link is no site.
+    // A link is not a site.
     assert_eq!(named("url,username,totp", &format!("{},ada,{A}", link("bob", B))), (None, "ada".to_owned()));
 }
 
@@ -219,7 +219,7 @@ fn what_was_meant_as_a_link_is_one_entry() {
         &format!("Title,Username,TOTP\nA,a,{A}\nB,b,https://example.com/qr?secret={B}\n"),
         &[&a, "line 3: it is not an entry"],
     );
-    // Each other key beside it counts.
+    // Another key beside it is counted.
     check(
         &format!("Title,Username,TOTP\nA,a,{A}\nB,b,https://example.com/qr?secret={B} {SHORTEST}\n"),
         &[&a, "line 3: it is not an entry", "line 3: it is a bare key"],
@@ -239,7 +239,7 @@ fn rows_without_a_link_of_a_table_without_a_head_are_no_entries() {
     let with = |title: &str, key: &str| row(title, &format!(",\"\",\"TFC:Keeper\",\"{}\"", link(title, key)));
     let (a, b) = (format!("a {A}"), format!("b {B}"));
     check(&[with("a", A), row("x", ""), with("b", B), row("y", "")].concat(), &[&a, &b]);
-    // What may have been meant as one is told.
+    // A row that may have been meant as a link is reported.
     for more in [
         ",\"\",\"TFC:Keeper\",\"otpauth:/totp/x\"",
         ",\"\",\"TFC:Keeper\",\"KRSXG5CTMVRXEZL1\"",
@@ -247,7 +247,7 @@ fn rows_without_a_link_of_a_table_without_a_head_are_no_entries() {
     ] {
         check(&[with("a", A), with("b", B), row("x", more)].concat(), &[&a, &b, "line 3: "]);
     }
-    // In a list, each line is one.
+    // In a list of links, each line counts as an entry.
     check(&format!("{}{}\nx,y,z,other\n", with("a", A), link("b", B)), &[&a, &b, "line 3: the link"]);
 }
 
@@ -264,7 +264,7 @@ fn a_mistyped_key_is_told_although_no_other_row_has_one_in_its_column() {
     }
     let several = format!("title,username,key,seed,setup key\nA,u,,,{bad}\nB,u,{A},,\nC,u,,{bad},\n");
     check(&several, &["line 2: its secret is not base32", &format!("u {A}"), "line 4: its secret is not base32"]);
-    // Keys of programs are nobody's seeds.
+    // A token of a program is not a seed.
     check(&format!("title,token,TOTP\nA,0123456789abcdef0123456789abcdef01234567,\nB,,{A}\n"), &[&format!("B {A}")]);
 }
 
@@ -346,7 +346,7 @@ fn a_mistyped_group_is_no_word_behind_a_key() {
     check("Name,TOTP\nE,JBSW Y3DP EHPK 3PXP 0HPK\n", &["its secret is not base32"]);
 }
 
-/// Whether the only row of a table is doubtful because of what is not read of it.
+/// Whether the only row of a table is doubtful because a part of it was not read.
 fn doubts_unread(head: &str, row: &str) -> bool {
     let entries = read(&format!("{head}\n{row}\n")).entries;
     assert_eq!(entries.len(), 1, "{head}\n{row}");
@@ -397,7 +397,7 @@ fn what_says_how_codes_are_made_is_noticed_in_every_language() {
             assert!(made(&head, &row) != "SHA1 6 30" || doubts_unread(&head, &row), "{name} {cell}");
         }
     }
-    // Not where another row shows that the column is of something else.
+    // There is no doubt where another row shows that the column has other values.
     let text = format!("Service,Login,Secret,Order\nA,a,{A},7\nB,b,{B},9\n");
     check(&text, &[&format!("a {A}"), &format!("b {B}")]);
     assert!(read(&text).entries.iter().all(|entry| entry.read.as_ref().ok().unwrap().notes.is_empty()));
@@ -438,7 +438,7 @@ fn a_key_is_never_lost_because_no_column_is_called_one_of_keys() {
     }
     // Three keys in a hundred have no digit.
     check(&format!("Site,User,TOTP,Where\nA,a,{A},\nB,b,,KZXWMQRBTDPLHVNC\n"), &[&format!("a {A}"), elsewhere]);
-    // Rows that another program or hand appended.
+    // Rows that another program or a person appended.
     for row in [format!("Bob mail;bob;{B}"), format!("Backup of github: {B}")] {
         check(&format!("Name,User,TOTP\nA,a,{A}\n{row}\n"), &[&format!("a {A}"), "line 3: it is not an entry"]);
     }
@@ -483,7 +483,7 @@ fn a_row_whose_cells_slipped_is_told_and_its_key_is_not() {
     let text = format!("Service,Login,Secret,Where\nGitHub,{A},private\nX,bob,{B},phone\n");
     check(&text, &[slipped, &format!("bob {B}")]);
     check(&format!("Name,User,TOTP\nB,{A},\n"), &[slipped]);
-    // Names may look nearly like keys.
+    // Names may look almost like keys.
     for name in ["christophermiller7", "schwarzwaldhof24", "RASPBERRYPI4CLUSTER2", "VRDLGI74R23F625K"] {
         for head in ["title,url,username,password,notes,otpauth", "Site,Url,User,Password,Notes,TOTP"] {
             let text = format!("{head}\nG,https://g.com,{name},pw,,{}\nH,https://h.com,{name},pw,,\n", link("G:x", B));
@@ -575,7 +575,7 @@ fn a_column_that_is_told_as_read_and_was_not_in_a_row_is_a_doubt() {
     check(&two, &[&format!("ada {A}"), "a column or field that is not read", "cyd "]);
 }
 
-/// Its cells must not be told as names.
+/// The cells of its first row must not be reported as names.
 #[test]
 fn a_table_without_a_head_is_refused_whole() {
     for first in [
@@ -635,11 +635,11 @@ fn columns_are_of_keys_although_other_words_stand_in_their_names() {
     for name in ["Setup code", "QR code", "Verification code", "Passkey / 2FA key", "Two factor Android"] {
         check(&format!("Site,Username,TOTP,{name}\nA,ada,{A},\nB,bob,,{B}\n"), &[&format!("ada {A}"), elsewhere]);
     }
-    // A column that begins like one of keys, and has a number.
+    // A column whose name begins like that of a column of keys, with a number as its value.
     for name in ["TOTP Gültigkeit", "TOTP window", "OTP Dauer", "MFA Takt"] {
         assert!(doubts_unread(&format!("Dienst,Benutzer,TOTP,{name}"), &format!("V,ada,{A},60")), "{name}");
     }
-    // In a column with other remarks.
+    // The number of digits, in a column with other remarks.
     let text = format!("Site,User,TOTP,Notes\nA,ada,{A},8 digits\nB,bob,{B},work phone\n");
     let doubts: Vec<bool> =
         read(&text).entries.iter().map(|entry| !entry.read.as_ref().ok().unwrap().notes.is_empty()).collect();

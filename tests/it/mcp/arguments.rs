@@ -1,4 +1,4 @@
-//! Bad arguments of every kind: the field is named, the value never.
+//! Bad arguments of every kind: the error names the field, and never the value.
 
 use countersign::{
     domain::audit::{Action, AuditFilter, Outcome},
@@ -109,7 +109,7 @@ async fn what_stands_beside_the_arguments_is_bounded_as_well() {
             assert_eq!(refused["error"]["code"], -32700, "{method}: {refused}");
         }
     }
-    // Arguments are a tool's: it is the tool's answer that refuses them.
+    // Arguments belong to a tool, so the tool's answer refuses them.
     for levels in [33, 60, 100] {
         let body = wire.refused("get_seat_count", nested(levels)).await;
         assert_eq!(body["message"], "`arguments` are nested too deeply", "{levels}");

@@ -1,4 +1,4 @@
-//! URL-mode elicitation: the client shows the link to its user, if it declares that it can, at whatever revision.
+//! URL-mode elicitation: the client shows the link to its user if it declares the capability, in every revision.
 
 use countersign::{
     domain::{
@@ -168,7 +168,7 @@ async fn a_request_state_is_signed_and_a_forged_one_ends_nothing() {
     assert_eq!(answer["result"]["structuredContent"]["status"], "DECLINED", "{answer}");
 }
 
-/// The arguments of a client of the stateless revision that comes again.
+/// The parameters of a client of the stateless revision that repeats its call.
 fn again(state: &Value, action: &str) -> Value {
     json!({"_meta": stateless(), "name": "enroll_totp_secret", "arguments": {"label": "ada"}, "requestState": state,
         "inputResponses": {"enrollment": {"action": action}}})

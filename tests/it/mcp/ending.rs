@@ -1,5 +1,5 @@
-//! How a session on a pair of pipes ends: which answers a host still gets, and how long a host that is gone can delay
-//! the end.
+//! The end of a session on a pair of pipes: the answers that a host still gets, and how long a host that is gone can
+//! delay the end.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::kit::{RFC_SEED, Vault, alone_at_once};
 
-/// Far less than the SDK takes to give up an answer.
+/// Far less than the time after which the SDK gives up an answer.
 const SOON: Duration = Duration::from_secs(4);
 
 /// A host with a pipe for each direction.
@@ -72,7 +72,7 @@ impl Host {
         self.input.write_all(lines.as_bytes()).await.unwrap();
     }
 
-    /// Asks for lists of altogether far more than may wait for a host.
+    /// Requests lists whose answers exceed the limit of unread answers by far.
     async fn with_unread_lists() -> Self {
         let vault = Vault::new();
         for number in 0..SECRETS {
@@ -88,7 +88,7 @@ impl Host {
         host
     }
 
-    /// Waits for what was asked for last: most of the others are answered then, as far as there is room.
+    /// Waits until the last call is carried out: by then most of the others are answered, as far as there is room.
     async fn served(&self) {
         let Vault { service, person, .. } = &self.vault;
         let last = ListSecrets { query: Text::new("last"), ..ListSecrets::default() };
@@ -149,7 +149,7 @@ async fn a_host_that_said_its_last_and_reads_slowly_gets_every_answer() {
     assert_eq!(ids, (1..=LISTS + 1).collect::<Vec<_>>());
 }
 
-/// A host reads nothing. Then it closes its end or the sidecar is told to end.
+/// Checks that a session ends soon if its host reads nothing, and then closes its end or the sidecar is stopped.
 async fn ended_while_nothing_is_read(told: bool) {
     let mut host = Host::with_unread_lists().await;
     host.served().await;

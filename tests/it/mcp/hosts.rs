@@ -1,5 +1,6 @@
-//! What hosts, agent frameworks and models send that no schema says: every field filled in, text for numbers, fields of the
-//! host's own, and half a greeting. The files in `tests/fixtures/mcp` are what real ones sent.
+//! Messages of hosts, agent frameworks and models that differ from the schemas: every field filled in, text for
+//! numbers, fields of the host's own, and incomplete greetings. The files in `tests/fixtures/mcp` are recordings of
+//! real ones.
 
 use std::fs;
 
@@ -16,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::Wire;
 use crate::kit::RFC_SEED;
 
-/// What a host sent, line by line, and the answers.
+/// Sends a host's recorded messages line by line, and returns the answers.
 async fn answers_to(file: &str) -> Vec<Value> {
     let text = fs::read_to_string(format!("tests/fixtures/mcp/{file}.jsonl")).unwrap();
     let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
@@ -47,7 +48,7 @@ impl World {
         Self { wire, secret, seat }
     }
 
-    /// The arguments that a tool can't do without. The time is new, so that a code is right once more.
+    /// The required arguments of a tool. Sets a new time, so that a code is valid once more.
     async fn needed(&mut self, tool: &str, round: i64) -> Map<String, Value> {
         self.wire.vault.clock.set_seconds(1_795_305_600 + 60 * round);
         let arguments = match tool {
@@ -69,7 +70,8 @@ impl World {
     }
 }
 
-/// What a strict mode makes a model send: every property of the schema, with `fill` for what it has nothing to say of.
+/// The arguments that a strict mode makes a model send: every property of the schema, with `fill` for those without a
+/// value.
 fn every_property(schema: &Value, needed: &Map<String, Value>, fill: fn(&Value) -> Value) -> Value {
     let properties = schema["properties"].as_object().unwrap();
     let fields = properties
@@ -83,7 +85,7 @@ async fn what_a_strict_mode_sends_works_for_every_tool() {
     let fills: [fn(&Value) -> Value; 3] = [
         |_| json!(""),
         |_| Value::Null,
-        // Numbers and truth values as text, and the empty text.
+        // Numbers and booleans as text, and the empty text.
         |property| match property["type"].as_str().unwrap() {
             "integer" => {
                 json!(property["minimum"].to_string())
@@ -99,7 +101,7 @@ async fn what_a_strict_mode_sends_works_for_every_tool() {
             let schema = serde_json::to_value(&tool.input_schema).unwrap();
             let arguments = every_property(&schema, &needed, fill);
             if tool.name == "fill_totp_code" {
-                // Its arguments are right; what it lacks is a browser.
+                // The arguments are valid, but there is no browser.
                 assert_eq!(world.wire.refused(&tool.name, arguments).await["error"], "unavailable");
                 continue;
             }
@@ -107,7 +109,7 @@ async fn what_a_strict_mode_sends_works_for_every_tool() {
             assert!(answer["valid"] != false, "{} {arguments}: {answer}", tool.name);
         }
     }
-    // Nothing was left out that was said: the seat is there for who leaves its address out.
+    // An empty or null address is no filter: the seat is found.
     assert_eq!(world.wire.ok("list_seats", json!({"email": ""})).await["seats"].as_array().unwrap().len(), 1);
     assert_eq!(world.wire.ok("get_seat_count", json!({"email": null})).await["count"], 1);
 }
@@ -227,7 +229,7 @@ async fn an_initialize_that_lacks_something_is_told_what() {
     }
     let answer = wire.request("initialize", Value::Null).await;
     assert_eq!(answer["error"]["message"].as_str().unwrap().matches("`params.").count(), 3, "{answer}");
-    // It may try again.
+    // The client may try again.
     assert_eq!(wire.request("initialize", whole).await["result"]["protocolVersion"], "2025-11-25");
     assert_eq!(wire.ok("get_seat_count", json!({})).await["count"], 0);
 }

@@ -74,12 +74,12 @@ impl Wire {
         serde_json::from_str(&self.lines.next_line().await.unwrap().unwrap()).unwrap()
     }
 
-    /// Closes our end.
+    /// Closes the client's end.
     pub(crate) async fn hang_up(&mut self) {
         self.input.shutdown().await.unwrap();
     }
 
-    /// Everything that is still said.
+    /// Reads all remaining messages.
     pub(crate) async fn last_words(&mut self) -> Vec<Value> {
         let mut words = Vec::new();
         while let Some(line) = self.lines.next_line().await.unwrap() {
@@ -107,7 +107,7 @@ impl Wire {
         answer["result"].clone()
     }
 
-    /// Calls a tool that must succeed; its structured answer, which must be the same as its text.
+    /// Calls a tool that must succeed, and returns its structured answer, which must be the same as its text.
     pub(crate) async fn ok(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments).await;
         assert_eq!(result["isError"], false, "{result}");
@@ -116,7 +116,7 @@ impl Wire {
         text
     }
 
-    /// Calls a tool that must be refused; the error's body.
+    /// Calls a tool that must be refused, and returns the error's body.
     pub(crate) async fn refused(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments).await;
         assert_eq!(result["isError"], true, "{result}");

@@ -1,4 +1,4 @@
-//! The protocol itself, with each trap of the SDK that we know of.
+//! The protocol itself, with each known pitfall of the SDK.
 
 use std::{
     io,
@@ -260,7 +260,7 @@ async fn a_call_of_the_wrong_form_is_told_what_is_wrong_with_it() {
     }
 }
 
-/// Two callers want a code of one secret for themselves: one gets it, one waits. Then the server is made to end.
+/// Two callers request a single-use code of one secret: one gets it, one waits. Then the server ends.
 async fn ended_while_one_waits(stopped: bool) {
     let mut wire = Wire::open().await;
     let id = wire.vault.register("A").await.secret.id;
@@ -375,7 +375,7 @@ async fn a_host_that_does_not_read_is_not_read_from() {
     let mut ids = 1..;
     let mut lists = || ids.by_ref().take(1000).map(list).collect::<String>();
 
-    // Each list is answered with about 12 KiB: more than 200 MiB of answers if nothing held it up.
+    // Each list is answered with about 12 KiB: without a limit, more than 200 MiB of answers.
     let mut taken = 0;
     while taken < 200 && tokio::time::timeout(Duration::from_secs(2), host.write_all(lists().as_bytes())).await.is_ok()
     {
@@ -424,7 +424,7 @@ async fn tools_outside_the_scopes_are_neither_listed_nor_callable() {
     let refused = wire.refused("get_totp_code", json!({"secret_id": uuid::Uuid::nil().to_string()})).await;
     assert_eq!(refused["error"], "permission_denied");
     assert!(refused["message"].as_str().unwrap().contains("codes:read"));
-    // Whatever form the arguments have.
+    // The form of the arguments makes no difference.
     let misread = wire.refused("get_totp_code", json!("{}")).await;
     assert_eq!(misread, refused);
 }
@@ -512,7 +512,7 @@ async fn an_id_names_one_request_until_that_is_answered_or_cancelled() {
         }
     }
 
-    // Those that came first go on.
+    // The first requests continue.
     wire.vault.clock.set_seconds(start + 30);
     for _ in 0..2 {
         let answer = wire.receive().await;

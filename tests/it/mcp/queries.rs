@@ -1,4 +1,4 @@
-//! Finding a secret by what a model types.
+//! Finds a secret by the text that a model types.
 
 use std::fs;
 

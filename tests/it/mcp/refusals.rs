@@ -1,4 +1,4 @@
-//! Requests that a sidecar refuses without the handler: each leaves a row.
+//! Requests that a sidecar refuses without the handler: each leaves a row in the audit log.
 
 use countersign::{
     domain::{
@@ -30,7 +30,7 @@ fn meta(version: &str) -> Value {
     })
 }
 
-/// Sends each request, with these metadata, and looks for its one row.
+/// Sends each request with these metadata, and checks that it leaves one row.
 async fn check_each(wire: &mut Wire, meta: Option<&Value>) {
     let mut expected = Vec::new();
     for (action, mut message) in refused_requests() {

@@ -1,4 +1,4 @@
-//! One committed snapshot for each tool: what a model reads changes in a reviewed commit or not at all.
+//! One committed snapshot for each tool: the text that a model reads changes only in a reviewed commit.
 
 use std::{fs, path::Path};
 
@@ -76,7 +76,7 @@ fn schemas_of_arguments_hold_only_what_every_converter_takes() {
         for (name, value) in schema["properties"].as_object().unwrap() {
             let place = format!("{}, {name}: {value}", tool.name);
             assert_eq!(unknown(value, &OF_VALUES), None, "{place}");
-            // A list is one of texts, without a limit of its own: some converters know none.
+            // A list consists of texts, without a limit of its own: some converters support none.
             assert_eq!(value.get("items").is_some(), value["type"] == "array", "{place}");
             assert!(value.get("items").is_none_or(|items| *items == json!({"type": "string"})), "{place}");
             assert!(matches!(value["type"].as_str(), Some("string" | "integer" | "boolean" | "array")), "{place}");
@@ -97,7 +97,7 @@ fn the_words_say_every_limit_and_default() {
                 let said =
                     value.get(keyword).map(|said| said.as_array().cloned().unwrap_or_else(|| vec![said.clone()]));
                 for said in said.into_iter().flatten() {
-                    // Nothing is what anybody expects who leaves a field out.
+                    // `false` and 0 are the obvious defaults of a field that is left out.
                     if keyword == "default" && (said == json!(false) || said == json!(0)) {
                         continue;
                     }

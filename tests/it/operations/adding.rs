@@ -12,7 +12,7 @@ fn link() -> Registration {
     Registration { uri: Some(uri), ..Registration::default() }
 }
 
-/// What a person stores who saw nothing of this name.
+/// The call of a person who saw no secret of this name.
 fn add() -> RegisterSecret {
     RegisterSecret { registration: link(), idempotency_key: None, beside: Some(Vec::new()) }
 }

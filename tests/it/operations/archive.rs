@@ -23,7 +23,7 @@ async fn checked(vault: &Vault, file: &Path) -> Result<ArchiveReport, Refusal> {
     vault.service.perform(&vault.person, VerifyArchive { file: file.to_owned() }).await
 }
 
-/// A vault of 21 rows, of which the first 11 are archived in `file` in two goes.
+/// A vault of 21 rows, of which the first 11 are archived in `file` by two prunings.
 async fn archived() -> (Vault, std::path::PathBuf) {
     let vault = Vault::new();
     let file = vault.dir.path().join("archive.jsonl");
@@ -46,7 +46,7 @@ async fn an_archive_is_verified_up_to_where_the_log_begins() {
     let text = fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 13);
-    // People read a row as an export has it.
+    // A row in an archive has the same fields as in an export.
     assert_eq!(lines[3]["action"], "code.get");
     assert_eq!(lines[3]["seq"], 3);
     assert_eq!(lines[8]["seq"], 7, "the second pruning begins after the first");
@@ -104,7 +104,7 @@ async fn whatever_is_changed_in_an_archive_is_found() {
         assert!(finding(&changed).await.unwrap().is_some(), "row in line {nth} is changed");
     }
     assert!(finding(&with(8, "\"mac\":\"", "\"mac\":\"00")).await.is_err());
-    // Where the second pruning goes on.
+    // The line at which the second pruning begins.
     let mac = lines[8].split("\"mac\":\"").nth(1).unwrap();
     let other = if mac.starts_with('0') { "1" } else { "0" };
     let changed = finding(&with(8, &format!("\"mac\":\"{}", &mac[..1]), &format!("\"mac\":\"{other}"))).await;
@@ -113,9 +113,9 @@ async fn whatever_is_changed_in_an_archive_is_found() {
     assert!(moved.starts_with("row 9 does not follow"), "{moved}");
     let sound = checked_of(&without(10)).await;
     assert_eq!(sound, 8, "rows before the one that is missing");
-    // Without its last rows it ends before the log begins, and nobody can tell from it alone; a chain of archives can.
+    // An archive without its last rows ends before the log begins, which it can't show alone; a chain of archives can.
     assert_eq!(finding(&without(12)).await.unwrap(), None);
-    // What was archived twice is counted once.
+    // Rows that were archived twice are counted once.
     assert_eq!(finding(&format!("{whole}{whole}")).await.unwrap(), None);
     assert_eq!(finding(&whole).await.unwrap(), None);
     for strange in ["{}\n", "x\n", "{\"chain\":0,\"seq\":1,\"mac\":\"00\"}\n"] {

@@ -1,4 +1,5 @@
-//! Who got a code, for whom, why; how many an hour; and whether a code came from us.
+//! The attribution of codes: the caller, the person and the purpose; the limit of codes an hour; and the origin of a
+//! code.
 
 use countersign::{
     domain::{
@@ -108,7 +109,7 @@ async fn codes_an_hour_are_limited_over_all_processes() {
     for _ in 0..3 {
         code(&vault.service, &caller, id, plain()).await.unwrap();
     }
-    // What is erased daily is no count that still holds.
+    // The daily erasing keeps counts that still apply.
     vault.clock.set_seconds(START + 2 * 3660 - 180);
     vault.service.erase_expired().await.unwrap();
     assert_eq!(code(&vault.service, &caller, id, plain()).await.unwrap_err().code(), ErrorCode::RateLimited);

@@ -1,4 +1,4 @@
-//! What a caller sees that is limited to given secrets, or bound to a seat.
+//! The view of a caller that is limited to some secrets, or bound to a seat.
 
 use countersign::{
     domain::{

@@ -124,7 +124,7 @@ async fn a_deleted_secret_is_brought_back_within_seven_days_and_not_later() {
     let refusal = vault.service.perform(&vault.person, RestoreSecret { id }).await.unwrap_err();
 
     assert_eq!(refusal.code(), ErrorCode::NotFound);
-    // By a clock that was days behind a moment ago nothing is erased: it has to agree with the audit log for an hour.
+    // Nothing is erased by a clock that was just set days ahead: it has to agree with the audit log for an hour.
     let held_back = Erased { secrets: 0, clock_unsettled: true };
     assert_eq!(vault.service.erase_expired().await.unwrap(), held_back);
     vault.clock.set_seconds(START + 2 * week + 3700);

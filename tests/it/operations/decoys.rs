@@ -1,4 +1,4 @@
-//! Decoys: digits that stand for a code, and what spends them.
+//! Decoys: digits in the place of a code, and the calls that spend them.
 
 use countersign::{
     domain::{
@@ -80,7 +80,7 @@ async fn who_gets_decoys_gets_them_as_often_as_codes_and_never_a_code() {
     let minted = vault.service.perform(&vault.person, request).await.unwrap();
     let offered = Offered::Key(PlainKey::from_token(&minted.plain.expose_token()).unwrap());
     let caller = vault.service.authenticate(offered).await.unwrap();
-    // Whether it asks for a decoy or for a code.
+    // The caller gets decoys, whether it requests a decoy or a code.
     let decoys = [code(&vault.service, &caller, id, decoy()).await, code(&vault.service, &caller, id, plain()).await];
     assert_eq!(decoys[0].as_ref().unwrap(), decoys[1].as_ref().unwrap());
     let rows = vault.rows(AuditFilter { action: Some(Action::CodeGet), ..AuditFilter::default() }).await;

@@ -1,4 +1,4 @@
-//! What the page of enrolments leaves behind if it is interrupted, and the secrets that an export names.
+//! The state that an interrupted page of enrolments leaves behind, and the secrets that an export names.
 
 use std::{
     sync::{
@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::kit::Vault;
 
-/// A server's page that nobody serves.
+/// A server's page of enrolments, without a server behind it.
 pub(super) struct Page;
 
 #[async_trait]
@@ -57,7 +57,7 @@ pub(super) fn typing<'a>(token: &'a str, pin: &'a str) -> Visitor<'a> {
 
 #[test]
 fn an_enrolment_whose_tries_are_used_up_is_over_although_their_ends_were_lost() {
-    // One thread for slow hashes, and it is busy: a try is counted, and its hash never comes.
+    // The only thread for slow hashes is busy: a try is counted, and its hash is never computed.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let vault = Vault::new();
@@ -84,7 +84,7 @@ fn an_enrolment_whose_tries_are_used_up_is_over_although_their_ends_were_lost() 
                 tokio::task::yield_now().await;
             }
         }
-        // Their delay is over, and so is the other work.
+        // The delay of the tries has passed, and the thread is free.
         vault.clock.set_seconds(1_795_305_602);
         free.send(()).unwrap();
         thread.await.unwrap().unwrap();
@@ -131,7 +131,7 @@ async fn a_named_secret_that_was_deleted_meanwhile_is_missed_by_an_export() {
     assert_eq!(service.perform(person, ExportSecrets::default()).await.unwrap().uris.len(), 0);
 }
 
-/// A clock whose waits are over a little late, as those of every machine.
+/// A clock whose waits end a little late, as on every machine.
 struct LateClock(AtomicI64);
 
 #[async_trait]

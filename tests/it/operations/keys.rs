@@ -1,4 +1,4 @@
-//! Keys: their rights, their expiry, and that nobody can widen a key's rights.
+//! Keys: their rights, their expiry, and that no caller can widen a key's rights.
 
 use std::{sync::Arc, time::Duration};
 
@@ -215,7 +215,7 @@ async fn a_key_that_exists_is_refused_no_later_than_one_that_does_not() {
     }
 }
 
-/// The bytes that make this id.
+/// The bytes of this id.
 fn id_bytes(id: &str) -> [u8; 12] {
     let digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let bytes: Vec<u8> = id.chars().map(|c| u8::try_from(digits.find(c).unwrap()).unwrap()).collect();

@@ -21,7 +21,7 @@ use countersign::{
     operations::{GetCode, IssuedCode, Refusal, Seconds, Service},
 };
 
-/// Asks for a code and does not wait for anything but the answer.
+/// Requests a code, and returns its digits.
 pub(crate) async fn code(
     service: &Service,
     caller: &Principal,
@@ -40,7 +40,7 @@ pub(crate) async fn whole(
     service.perform(caller, GetCode { secret_id: id, ..request }).await
 }
 
-/// A plain request, as the mirrored API knows it, for whichever secret it is made.
+/// A plain request, as in the mirrored API; the secret is set by the call.
 pub(crate) fn plain() -> GetCode {
     GetCode::of(SecretId::new(uuid::Uuid::nil()))
 }

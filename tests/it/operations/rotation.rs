@@ -1,4 +1,4 @@
-//! A data key that another process has rotated: every operation that reads or makes a seal goes on, and says nothing of it.
+//! A data key that another process has rotated: every operation that reads or makes a seal goes on without an error.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Sessions of handshake clients as records: what holds over nodes, whatever the store.
+//! Sessions of handshake clients as records: the rules that hold over nodes, whatever the store.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn sessions_are_counted_for_each_owner_and_in_all() {
     }
     assert!(is_refused(service.make_room(&bob, &LIMITS).await) && is_refused(keep(service, "b3", &bob).await));
 
-    // A stream is a connection of its node, and counted there.
+    // A stream is a connection of its node, and is counted there.
     service.keep_stream("s", &ada, [1; 8]).await.unwrap();
     service.end_session("a1").await.unwrap();
     keep(service, "a4", &ada).await.unwrap();
@@ -111,7 +111,7 @@ async fn an_idle_session_ends_and_a_node_learns_which_have_ended() {
     service.note_sessions(used(59), &LIMITS).await.unwrap();
     service.note_sessions(used(60), &LIMITS).await.unwrap();
 
-    // Five minutes, and one by which a record may be behind.
+    // Five minutes, and one more, by which a record may be out of date.
     vault.clock.set_seconds(START + 360);
     assert!(is_there(service, "a1", &ada).await && is_there(service, "a2", &ada).await);
     vault.clock.set_seconds(START + 361);

@@ -76,7 +76,7 @@ async fn callers_queue_for_the_next_steps() {
     for nth in 1..=4 {
         let (service, person, ask) = (vault.service.clone(), vault.person.clone(), ask.clone());
         calls.push(tokio::spawn(async move { code(&service, &person, id, ask).await.unwrap() }));
-        // Each has its step before the next one asks.
+        // Each caller has its step before the next one sends its request.
         let patience = crate::kit::Patience::new();
         while vault.rows(of(Action::CodeGet)).await.len() + vault.rows(of(Action::CodeReserve)).await.len() < nth {
             patience.turn().await;
@@ -150,7 +150,7 @@ async fn a_clock_that_ran_ahead_leaves_a_secret_busy_until_a_person_resets_it() 
         for request in [single_use(), plain()] {
             let refusal = code(&vault.service, &vault.person, id, request).await.unwrap_err();
             assert_eq!(refusal.code(), ErrorCode::Busy);
-            // However long that is: every earlier try is in vain.
+            // The whole wait is reported, however long: every earlier try is in vain.
             assert!(in_step_from(ahead + 30, &refusal), "{refusal}");
             assert!(refusal.to_string().contains("reset-steps"), "{refusal}");
         }
@@ -236,7 +236,7 @@ async fn a_caller_gone_while_its_step_is_reserved_leaves_none_reserved() {
         vault.rows(filter).await.len()
     };
     for nth in 1..=3 {
-        // Asked for, on its way to the store, and dropped before anything came back.
+        // The call is dropped on its way to the store, before any answer.
         let mut call = Box::pin(code(&vault.service, &vault.person, id, ask.clone()));
         assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         drop(call);
@@ -249,7 +249,8 @@ async fn a_caller_gone_while_its_step_is_reserved_leaves_none_reserved() {
     assert!(in_step_from(30, &refusal), "the very next step is free: {refusal}");
 }
 
-/// A clock that is set back while somebody waits: the wait lasts as long as it was to last, and the time is an earlier one.
+/// A clock that is set back during a wait: the wait lasts as long as planned, and the time afterwards is an earlier
+/// one.
 struct SetBack {
     seconds: AtomicI64,
     waits: AtomicU32,
@@ -282,7 +283,7 @@ async fn a_clock_set_back_does_not_make_a_caller_wait_longer_than_it_said() {
         for patience in [&() as &dyn Patience, &Listens] {
             let clock = Arc::new(SetBack { seconds: AtomicI64::new(START + 20), waits: AtomicU32::new(0) });
             let service = kept.service_with(clock.clone(), Arc::new(SystemRandom));
-            // The step that is current, if it is free, goes to this one.
+            // This call takes the current step, if it is free.
             let _ = service.perform(&kept.person, alone_at_once(id)).await;
             let refusal = service.perform_for(&kept.person, request.clone(), patience).await.err().unwrap();
             assert_eq!(refusal.code(), ErrorCode::Busy, "{refusal}");

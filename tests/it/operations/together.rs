@@ -1,4 +1,4 @@
-//! What is counted while four processes count at once: over a server, those are four nodes.
+//! Counts that four processes change at once: over a server, those are four nodes.
 
 use std::{future::Future, sync::Arc};
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::kit::{Vault, registration_of, typed};
 
-/// Calls that each process makes at once.
+/// The number of concurrent calls of each process.
 const EACH: usize = 6;
 
 /// Makes calls in four processes at once.
@@ -54,7 +54,7 @@ async fn no_more_codes_an_hour_are_given_than_a_key_may_have() {
         async move { code(&service, &caller, id, plain()).await.map_err(|refusal| refusal.code()) }
     });
     let mut given = asked.await.iter().filter(|asked| asked.is_ok()).count();
-    // Those whom the others were faster than too often ask again.
+    // Calls that lost against the others too often are repeated.
     while code(&vault.service, &caller, id, plain()).await.is_ok() {
         given += 1;
     }

@@ -1,4 +1,4 @@
-//! How many callers may wait.
+//! The limits on waiting callers.
 
 use countersign::{
     domain::{
@@ -26,7 +26,7 @@ use crate::kit::Vault;
 
 const START: i64 = 1_795_305_600;
 
-/// So many callers ask for a code that comes with the next step; then that step begins.
+/// Starts `count` calls for a code that comes with the next step; then that step begins.
 async fn wait_together(
     vault: &Vault,
     caller: &Principal,
@@ -40,7 +40,7 @@ async fn wait_together(
         let request = GetCode { min_validity: Seconds::new(10), ..plain() };
         calls.spawn(async move { whole(&service, &caller, id, request).await });
     }
-    // Until everybody waits or was turned away.
+    // Until every call waits or was refused.
     let mut ended = Vec::new();
     while vault.service.tally().waiting + ended.len() < count {
         tokio::task::yield_now().await;
@@ -138,7 +138,7 @@ async fn who_waits_for_a_seat_gets_a_code_if_the_seat_is_still_there() {
 
 type Searching<'a> = BoxFuture<'a, Result<SecretPage, Refusal>>;
 
-/// A search that has begun. It opens every name, and lets others run before it is done, so it has a turn or waits for one.
+/// A search in progress. It opens every name, and lets others run before it is done, so it has a turn or waits for one.
 fn searching<'a>(vault: &'a Vault, caller: &'a Principal) -> Searching<'a> {
     let list = ListSecrets { query: Some(Text::new("zzzzz").unwrap()), ..ListSecrets::default() };
     let mut search: Searching<'a> = Box::pin(vault.service.perform(caller, list));
@@ -167,7 +167,7 @@ async fn a_search_that_waited_for_its_turn_reads_the_callers_rights_again() {
     assert_eq!(by_login.await.map(|page| page.total), Err(Refusal::Unauthenticated));
 }
 
-/// A turn is given back at once by a search that nobody waits for any more.
+/// A search that is dropped gives its turn back at once.
 #[tokio::test(start_paused = true)]
 async fn a_search_waits_five_seconds_for_its_turn_at_most_and_with_few_others() {
     let vault = Vault::new();

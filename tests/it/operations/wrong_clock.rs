@@ -32,7 +32,7 @@ async fn check(seconds: i64) {
     assert!(rows.len() >= 6, "{seconds}: {}", rows.len());
     service.perform(person, VerifyAudit::default()).await.unwrap();
 
-    // Set right, it goes on.
+    // Once the clock is right, the vault works again.
     vault.clock.set_seconds(1_795_305_600);
     code(service, person, secret.id, plain()).await.unwrap();
 }

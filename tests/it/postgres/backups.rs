@@ -42,7 +42,7 @@ fn a_backup_of_a_server_goes_back_to_a_file_and_to_a_server() {
         person.at(place, &["audit", "verify"]).ok();
         assert!(person.at(place, &["code", "dora", "--max-wait", "0"]).refused(1).contains("a code is free in"));
     }
-    // Nothing of an attempt is in the way of another one.
+    // A failed attempt leaves nothing that prevents another one.
     person.file("no.backup", "nothing");
     let third = fresh();
     assert_eq!(person.at(&third, &["vault", "restore", "no.backup", "--yes"]).status, 78);

@@ -1,4 +1,4 @@
-//! Clients with handshakes on several nodes behind a balancer that keeps nobody on one.
+//! Clients with handshakes on several nodes, behind a balancer without sticky connections.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -20,7 +20,7 @@ use crate::{
     kit::until,
 };
 
-/// Sessions of one owner at a time.
+/// The number of concurrent sessions of one owner.
 const EACH: usize = 64;
 
 /// A vault on a server, with its nodes.
@@ -29,7 +29,7 @@ struct Site {
     url: String,
 }
 
-/// An answer: its status, its session if it has one, and what follows.
+/// An answer: its status, its session if it has one, and its body.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -115,7 +115,7 @@ fn listed(to: &str, token: &str, session: &str) -> u16 {
     answer.status
 }
 
-/// A balancer that gives each connection to the next node that takes it.
+/// A balancer that gives each connection to the next node that accepts it.
 struct Balancer {
     address: String,
     nodes: Arc<Mutex<Vec<String>>>,
@@ -180,7 +180,7 @@ fn sessions_live_on_while_nodes_restart_one_by_one_and_none_is_lost() {
             scope.spawn(move || {
                 let mut is_last = false;
                 while !is_last {
-                    // Once more over all of them after the last restart.
+                    // One more round over all sessions after the last restart.
                     is_last = over.load(Ordering::Relaxed);
                     for (token, session) in share {
                         // A request is lost with the node that has it, and its client repeats it.
@@ -200,7 +200,7 @@ fn sessions_live_on_while_nodes_restart_one_by_one_and_none_is_lost() {
             });
         }
         for (nth, node) in nodes.iter_mut().enumerate() {
-            // In order, as in a rolling update, and by force.
+            // Every other node is stopped, as in a rolling update; the others are killed.
             if nth % 2 == 0 {
                 node.stop();
             }
@@ -227,7 +227,7 @@ fn a_session_is_its_owners_on_every_node_and_ends_on_all_at_once() {
     let session = opened(one, &ada).unwrap();
     assert_eq!(mcp(two, &ada, Some(&session), &greeted()).unwrap().status, 202);
 
-    // Of many at once, one makes the copy.
+    // Of many concurrent requests, one makes the copy.
     let session = opened(one, &ada).unwrap();
     thread::scope(|scope| {
         for id in 0..8 {
@@ -250,7 +250,7 @@ fn a_session_is_its_owners_on_every_node_and_ends_on_all_at_once() {
         assert_eq!(listed(to, &ada, &session), 404);
         assert_eq!(end(to, &ada, &session), 404);
     }
-    // Of which the node that ended it has no copy.
+    // The node that ends this session has no copy of it.
     let session = opened(one, &ada).unwrap();
     assert_eq!((end(two, &ada, &session), listed(one, &ada, &session), site.sessions()), (204, 404, 1));
 }
@@ -277,7 +277,7 @@ fn sessions_are_counted_over_all_nodes_and_those_of_a_revoked_key_end() {
     until(|| site.sessions() == 1);
 }
 
-/// A stream, and where to post.
+/// A stream, and the path for its messages.
 struct Stream(BufReader<TcpStream>, String);
 
 impl Stream {
@@ -293,7 +293,7 @@ impl Stream {
         stream
     }
 
-    /// The data of the next event.
+    /// Reads the data of the next event.
     fn event(&mut self) -> String {
         let lines = std::iter::from_fn(|| {
             let mut line = String::new();
@@ -303,7 +303,7 @@ impl Stream {
         data.expect("the stream goes on")
     }
 
-    /// The next message: some events hold none.
+    /// Reads the next message: some events have none.
     fn message(&mut self) -> Value {
         let mut events = std::iter::from_fn(|| Some(self.event()));
         let message = events.find(|event| !event.is_empty()).unwrap();
@@ -330,7 +330,7 @@ fn a_message_of_a_stream_may_come_to_another_node() {
 
     assert_eq!(stream.post(two, &ada, &greeting()), 202);
     assert_eq!(stream.answer()["result"]["protocolVersion"], "2025-11-25");
-    // What comes to the stream's own node a moment later stays behind it.
+    // A message that comes to the stream's own node shortly afterwards is handled after it.
     assert_eq!((stream.post(two, &ada, &greeted()), stream.post(one, &ada, &list())), (202, 202));
     assert_eq!(stream.answer()["result"]["tools"][0]["name"], "list_totp_secrets");
 
@@ -362,7 +362,7 @@ fn a_message_of_a_stream_may_come_to_another_node() {
     assert_eq!(super::number(&site.url, "SELECT count(*) FROM record WHERE kind = 17"), 0);
 }
 
-/// A call that asks its client's user to add a secret: the stream of its answer, and the question in it.
+/// A call that makes the client ask its user to add a secret: the stream of its answer, and the question in it.
 fn asked(to: &str, token: &str, session: &str) -> (Stream, Value) {
     let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "enroll_totp_secret"}});
     let body = call.to_string();
@@ -423,7 +423,7 @@ fn what_a_user_refuses_in_the_client_may_come_to_another_node_than_the_call_that
         [(two, "decline", "DECLINED"), (two, "cancel", "CANCELLED"), (one, "decline", "DECLINED")]
     {
         let (mut call, question) = asked(one, &ada, &session);
-        // An answer that refuses nothing, or is not this caller's, ends nothing.
+        // An answer that refuses nothing, or is not this caller's, has no effect.
         let error = json!({"jsonrpc": "2.0", "id": question["id"], "error": {"code": -32601, "message": "no"}});
         assert_eq!(post(two, &ada, &session, &said(&question, "accept")), 202);
         assert_eq!(post(two, &ada, &session, &error), 202);
@@ -435,7 +435,7 @@ fn what_a_user_refuses_in_the_client_may_come_to_another_node_than_the_call_that
         assert_eq!(call.message()["result"]["structuredContent"]["status"], status);
         assert_eq!(listed(two, &ada, &session), 200);
     }
-    // Each node's question is its own, whichever of them hears the answer.
+    // Each node has its own question, whichever of them gets the answer.
     let ((mut first, of_first), (mut second, of_second)) = (asked(one, &ada, &session), asked(two, &ada, &session));
     assert_ne!(of_first["id"], of_second["id"]);
     assert_eq!(post(two, &ada, &session, &said(&of_first, "decline")), 202);
@@ -453,7 +453,7 @@ fn what_waits_for_a_stream_is_bounded_and_unreadable_in_the_database() {
     let nodes = [site.node(), site.node()];
     let [one, two] = [0, 1].map(|nth: usize| nodes[nth].address());
     let stream = Stream::open(one, &ada);
-    // Stopped, so that it takes no letters.
+    // The node is stopped, so that it takes no letters.
     nodes[0].signal("STOP");
     let canary = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"canary": "GEZDGNBVGY3TQOJQ"}});
 
@@ -473,7 +473,7 @@ impl Node {
         assert!(sent.success());
     }
 
-    /// Stops it as an operator does.
+    /// Stops the node as an operator does.
     fn stop(&mut self) {
         self.signal("TERM");
         self.ended();

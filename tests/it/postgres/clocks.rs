@@ -1,4 +1,4 @@
-//! The clock of a node against that of the server: how far they are apart is known, and from some seconds on, codes are neither
+//! The clock of a node against that of the server: the difference is known, and beyond some seconds, codes are neither
 //! made nor checked.
 
 use std::sync::{
@@ -24,7 +24,7 @@ use crate::{
     store::runtime,
 };
 
-/// The machine's clock, and microseconds by which it is wrong.
+/// The machine's clock, with an error in microseconds.
 struct Wrong(AtomicI64);
 
 impl Wrong {
@@ -91,7 +91,7 @@ fn a_node_whose_clock_is_far_off_makes_and_checks_no_codes_and_is_not_ready() {
             clock.set(off);
             let code = service.perform(&person, GetCode::of(id)).await.map(|_| ()).unwrap_err();
             let Refusal::ClockApart { seconds, ahead: told } = code else { panic!("{code:?}") };
-            // The server's answers may have taken a moment.
+            // The server's answers may have taken some time.
             assert!((15..=20).contains(&seconds) && told == ahead, "{off}: {seconds}, {told}");
             let checked = service.perform(&person, typed(id, "123456")).await.map(|_| ()).unwrap_err();
             assert!(matches!(checked, Refusal::ClockApart { .. }), "{checked:?}");
@@ -103,7 +103,7 @@ fn a_node_whose_clock_is_far_off_makes_and_checks_no_codes_and_is_not_ready() {
             service.perform(&person, ListSecrets::default()).await.unwrap();
         }
 
-        // Two seconds are a warning. Once it is right, it goes on.
+        // Two seconds are a warning. Once the clock is right, codes are made again.
         for off in [2, -2, 0] {
             clock.set(off);
             service.perform(&person, GetCode::of(id)).await.unwrap();

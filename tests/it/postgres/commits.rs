@@ -1,4 +1,4 @@
-//! Commits whose answer is lost: each happens once, and its caller is told what became of it.
+//! Commits whose answer is lost: each happens once, and its caller gets the outcome.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,13 +19,13 @@ pub(super) async fn opened(url: &str) -> SharedStore {
     store
 }
 
-/// Commits once over a connection that is cut, and returns what the caller is told.
+/// Commits over a connection that is cut once.
 fn cut_while_committing(cut: Cut) {
     cut_each_time(cut, 1);
 }
 
 fn cut_each_time(cut: Cut, times: usize) {
-    // The first is one statement, the other a transaction of several.
+    // The first commit is one statement, the second a transaction of several.
     for puts_more in [false, true] {
         cut_once_more(cut, times, puts_more);
     }
@@ -52,7 +52,7 @@ fn cut_once_more(cut: Cut, times: usize, puts_more: bool) {
         assert_eq!(told, Ok(Committed::Done));
         assert_eq!(read(&store, Kind::Use, b"a").await, Some(second));
         assert_eq!(store.tail(5).await.unwrap(), Some(tail(5, 1)));
-        // It happened once: again it is refused.
+        // The change happened once: a second commit of it is refused.
         assert_eq!(commit(&store, change).await, Ok(Committed::Moved { tail: tail(5, 1) }));
         store.close().await.unwrap();
     });
@@ -89,11 +89,11 @@ fn a_sign_of_life_that_is_lost_leaves_the_chain_and_the_count_of_its_flights() {
         let chain = store.own_chain().await.unwrap();
         for cut in [Cut::Before, Cut::After] {
             proxy.cut(cut);
-            // A server that acknowledged something a moment ago is expected back.
+            // A server that has acknowledged a commit recently is expected back.
             store.probe().await.unwrap();
             assert!(proxy.has_cut());
         }
-        // A lost commit is still told from one that happened.
+        // A lost commit is still distinguished from one that happened.
         proxy.cut(Cut::Before);
         done(&store, putting([put(after(&first, b"second"))])).await;
         assert_eq!(read(&store, Kind::Use, b"a").await, Some(after(&first, b"second")));
@@ -122,7 +122,7 @@ fn while_the_server_is_away_many_calls_wait_and_few_connections_are_tried() {
         while proxy.tried() < before + 6 {
             patience.turn().await;
         }
-        // Two connections read, and each is tried again when the try before has failed.
+        // Two connections read, and each is tried again only when the previous try has failed.
         let during = proxy.tried() - before;
         proxy.close(false);
         for call in calls {
@@ -150,7 +150,7 @@ fn a_store_that_another_process_holds_says_so_within_seconds_and_takes_the_next_
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         let Err(StoreError::Unavailable(told)) = &refused else { panic!("{refused:?}") };
         assert!(told.contains("keeps all others from writing"), "{told}");
-        // One that has no chain yet is told the same.
+        // A process that has no chain yet gets the same error.
         let third = opened(&url).await;
         let refused = commit(&third, now(vec![putting([put(record(Kind::Use, b"b"))])])).await;
         assert!(matches!(&refused, Err(StoreError::Unavailable(told)) if told.contains("all others")), "{refused:?}");
@@ -183,9 +183,9 @@ fn calls_that_wait_at_a_connection_without_an_answer_wait_once_and_not_one_after
         for call in calls {
             assert_eq!(call.await.unwrap(), None);
         }
-        // A connection is given up after five seconds; one after the other they would take fifty.
+        // A connection is given up after five seconds; one after the other, the calls would take fifty.
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
-        // The connection that writes is as silent, and was made anew as well.
+        // The connection for writes was silent, too, and was replaced as well.
         let begun = Instant::now();
         done(&store, putting([put(after(&first, b"second"))])).await;
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());

@@ -1,4 +1,4 @@
-//! What the doctor says about the server itself: each thing as it is, and as it is when it was really changed.
+//! The doctor's report on the server itself: each setting as it is, and after a real change.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
     store::runtime,
 };
 
-/// What is said of one thing, in JSON.
+/// The report on one setting, from JSON.
 fn said(person: &Person, url: &str, name: &str) -> (String, Option<String>) {
     let ran = person.at(url, &["vault", "doctor", "--json"]);
     let answer: Value = serde_json::from_str(&ran.out).expect(&ran.err);
@@ -23,7 +23,7 @@ fn said(person: &Person, url: &str, name: &str) -> (String, Option<String>) {
     (text_of(one, "/found").to_owned(), one["concern"].as_str().map(str::to_owned))
 }
 
-/// The same, after a look at the line that says it in words.
+/// The report on one setting, after a check that the line for people agrees.
 fn told(person: &Person, url: &str, name: &str) -> (String, Option<String>) {
     let (found, concern) = said(person, url, name);
     let lines = person.at(url, &["vault", "doctor"]).out;
@@ -53,7 +53,7 @@ fn the_doctor_warns_of_settings_that_lose_what_was_acknowledged() {
         let (found, concern) = told(&person, &url, "synchronous_commit");
         assert!(found == set && concern.unwrap().starts_with(word), "{found}");
     }
-    // The tests' server has fsync off; for these two, the whole server is set otherwise for a moment.
+    // The tests' server has fsync off; for these two, the setting of the whole server is changed briefly.
     for (name, first, then) in [("fsync", "off", "on"), ("full_page_writes", "on", "off")] {
         let concerned = |set: &str| {
             let (found, concern) = told(&person, &url, name);
@@ -99,7 +99,7 @@ fn the_doctor_says_whether_the_way_to_the_server_is_encrypted() {
     assert_eq!(told(&person, &url, "tls"), ("none: the server is on this machine".to_owned(), None));
     runtime(Writes::Thread).block_on(async {
         let proxy = Proxy::start().await;
-        // A name of which nothing says that it is this machine.
+        // A host name that does not show that it is this machine.
         let far = proxy.address(&url).replacen("127.0.0.1", "127.1", 1) + "?sslmode=disable";
         let (found, concern) = tokio::task::spawn_blocking(move || told(&person, &far, "tls")).await.unwrap();
         assert!(found == "none" && concern.unwrap().contains("sslmode=disable"), "{found}");
@@ -129,7 +129,7 @@ fn the_doctor_sees_who_receives_the_servers_log() {
         "DO $$ BEGIN WHILE NOT EXISTS (SELECT 1 FROM pg_stat_replication WHERE state = 'streaming') LOOP PERFORM \
          pg_stat_clear_snapshot(); END LOOP; END $$",
     );
-    // A role that may not see more than that there is one does not call it level.
+    // A role that may only see that a standby exists does not report it as level.
     let own = url.replacen("countersign@", &format!("{role}@"), 1);
     let unseen = "connected; `GRANT pg_read_all_stats` lets this role see how far they are";
     assert_eq!(said(&person, &own, "standbys"), (unseen.to_owned(), None));
@@ -180,7 +180,7 @@ fn a_damaged_vault_is_repaired_on_the_server_while_a_node_serves_it() {
     person.at(&url, &["vault", "doctor", "--repair"]).refused(2);
     assert_eq!((count(&url, "record"), count(&url, "audit")), (records, heard), "nobody agreed to it");
 
-    // Without the backup, what can be mended is.
+    // Without a backup, the doctor repairs as much as possible.
     let first = person.at(&url, &["vault", "doctor", "--repair", "--yes"]);
     assert!(first.status == 1 && first.out.contains("the vault's tables: built anew"), "{first:?}");
     assert!(first.out.contains("row 3 of the audit log: fenced off"), "{first:?}");
@@ -192,12 +192,13 @@ fn a_damaged_vault_is_repaired_on_the_server_while_a_node_serves_it() {
     person.at(&url, &["vault", "doctor"]).ok();
     person.at(&url, &["audit", "verify"]).ok();
     assert_eq!(count(&url, "writer WHERE epoch = 0"), 0);
-    // The node goes on with it: the backup does not know which steps were given, so those of two minutes count as used.
+    // The node continues with the repaired vault: the backup does not know which steps were given, so those of two
+    // minutes count as used.
     assert_eq!(code(&ids[1])["status"], "OK");
     assert_eq!(code(&ids[0])["error"], "busy");
     let found = node.get("/api/v2/totp/secrets?query=ada&limit=5", &token);
     assert_eq!(found["totp_secrets"].as_array().map(Vec::len), Some(1), "{found}");
-    // What it was is kept, and what it was repaired in is not.
+    // The copy of the damaged vault is kept, and the files of the repair are removed.
     let copy = std::path::PathBuf::from(text_of(&second, "/copy"));
     assert!(copy.is_file(), "{copy:?}");
     let left =
@@ -221,7 +222,7 @@ fn a_repair_on_a_server_that_may_not_be_carried_out_changes_nothing() {
     let refused = person.at(&own, &repair);
 
     assert!(refused.status == 78 && refused.err.contains("use the role that made the vault"), "{refused:?}");
-    // Without its header nothing can be told from damage.
+    // Without its header the vault can't be distinguished from damage.
     carry_out(&url, "UPDATE record SET body = 'nonsense' WHERE kind = 1");
     let refused = person.at(&url, &repair);
     assert!(refused.status == 78 && refused.err.contains("vault restore BACKUP"), "{refused:?}");

@@ -1,4 +1,4 @@
-//! Reads of many callers at once: each gets its own records, as of a moment after it asked, by few statements.
+//! Reads of many callers at once: each gets its own records, as of a moment after its request, with few statements.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::{
     store::{after, done, put, putting, read, record, runtime},
 };
 
-/// Callers at once.
+/// The number of concurrent callers.
 const CALLERS: u8 = 200;
 
 fn key(id: u8) -> RecordKey {
     RecordKey::new(Kind::Use, vec![id])
 }
 
-/// Reads as a caller on a thread of its own does: two records, of which the second is nobody's.
+/// Reads as a caller on its own thread does: two records, and one that does not exist.
 fn caller(store: &SharedStore, id: u8) -> JoinHandle<Result<(), StoreError>> {
     let store = Arc::clone(store);
     tokio::spawn(async move {
@@ -42,7 +42,7 @@ fn what_many_callers_read_at_once_is_read_by_few_statements() {
     let address = super::fresh();
     let rounds = 5;
     let statements = || {
-        // They are counted when their connections end.
+        // Statements are counted when their connections end.
         let others =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
         until(|| super::number(&address, others) == 0);
@@ -90,7 +90,7 @@ fn callers_who_go_away_take_nobodys_answer_with_them() {
                 }
             }
         }
-        // Nobody holds a turn for ever.
+        // No turn is held for ever.
         caller(&store, 7).await.unwrap().unwrap();
         store.close().await.unwrap();
     });
@@ -102,7 +102,7 @@ fn a_read_finds_what_was_committed_before_it_was_asked_for() {
     let address = super::fresh();
     runtime(Writes::Thread).block_on(async {
         let store = filled(&address).await;
-        // Others keep both connections busy.
+        // Other callers keep both connections busy.
         let busy: Vec<_> = (100..150)
             .map(|id| {
                 let store = Arc::clone(&store);

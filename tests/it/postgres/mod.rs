@@ -1,6 +1,6 @@
-//! The backend for a server: what the contract does not ask for, and the tests of other rooms, run once more over it.
+//! The backend for a server: its properties beyond the contract, and the tests of other rooms, run once more over it.
 //!
-//! These need a server: `tests/postgres/run` starts one, and says where it is in
+//! These tests need a server: `tests/postgres/run` starts one, and puts its address into
 //! `COUNTERSIGN_TEST_POSTGRES`.
 
 mod backups;
@@ -55,12 +55,12 @@ pub(crate) fn address_for(folder: &Path) -> String {
     }
 }
 
-/// An empty database.
+/// Creates an empty database, and returns its address.
 pub(crate) fn fresh() -> String {
     database(&format!("t{}", uuid::Uuid::new_v4().simple()))
 }
 
-/// Makes a database if it is not there, and returns its address.
+/// Creates a database unless it exists, and returns its address.
 fn database(name: &str) -> String {
     let (server, sql) = (server(), format!("CREATE DATABASE {name}"));
     let address = server.replacen("/postgres?", &format!("/{name}?"), 1);
@@ -80,7 +80,7 @@ fn database(name: &str) -> String {
     address
 }
 
-/// Carries out statements in a database, over a connection of their own.
+/// Executes statements in a database, over their own connection.
 pub(crate) fn carry_out(address: &str, sql: &str) {
     let (address, sql) = (address.to_owned(), sql.to_owned());
     let done = std::thread::spawn(move || {
@@ -94,7 +94,7 @@ pub(crate) fn carry_out(address: &str, sql: &str) {
     done.join().unwrap();
 }
 
-/// A number from a database, over a connection of its own.
+/// Reads a number from a database, over its own connection.
 pub(crate) fn number(address: &str, sql: &str) -> i64 {
     let (address, sql) = (address.to_owned(), sql.to_owned());
     let read = std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! A vault that is moved from a file to a server and back: everything arrives, the old place is over, and what is interrupted
-//! has changed nothing or is finished by the same command.
+//! A vault that is moved from a file to a server and back: everything arrives, the old vault is closed, and an
+//! interrupted move has changed nothing or is finished by the same command.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ impl Person {
         self.home().join(".local/share/countersign/vault.db")
     }
 
-    /// What the lists of the vault at an address say.
+    /// The contents of all lists of the vault at an address.
     pub(super) fn everything(&self, url: &str) -> Vec<Value> {
         let lists: [&[&str]; 6] = [
             &["secret", "list", "--json"],
@@ -41,7 +41,7 @@ impl Person {
     }
 }
 
-/// A person with something of every kind.
+/// A person with data of every kind.
 pub(super) fn with_everything() -> Person {
     let person = Person::with_alice();
     for label in ["bob", "carol"] {
@@ -77,7 +77,7 @@ fn a_vault_goes_to_a_server_and_back_with_everything_in_it() {
     }
     assert_eq!(person.everything(&url), before);
     assert_sound(&person, &url);
-    // A step that was used in the file is used on the server; a second process has a chain of its own.
+    // A step that was used in the file is used on the server; a second process has its own chain.
     assert_eq!(person.at(&url, &["code", "alice", "--json"]).json()["code"].as_str().unwrap().len(), 6);
     let node = Node::start(&person, &url);
     person.at(&url, &["secret", "update", "bob", "--label", "bert"]).ok();
@@ -144,7 +144,7 @@ fn what_can_t_be_moved_is_said_with_what_to_do_and_nothing_is_written() {
 
     assert_eq!(fs::read(person.vault_file()).unwrap(), before);
     person.run(&["code", "alice"]).ok();
-    // None of it left anything that is in the way.
+    // No refused move left anything that prevents another one.
     person.run(&["vault", "move", "--to", &to, "--yes"]).ok();
 }
 
@@ -185,7 +185,7 @@ fn a_server_that_has_the_old_place_open_gives_nothing_from_it_any_more() {
     assert_eq!(node.get("/api/v2/totp/secrets", &token)["status"], "OK");
 }
 
-/// A move that is under way.
+/// A running move.
 struct Moving(Child);
 
 impl Moving {
@@ -209,7 +209,7 @@ async fn client(url: &str) -> Client {
     client
 }
 
-/// Waits until a statement finds something or succeeds.
+/// Waits until a statement returns a row.
 async fn until(client: &Client, sql: &str) {
     loop {
         match client.query(sql, &[]).await {
@@ -226,7 +226,7 @@ fn a_move_that_is_killed_while_it_copies_has_changed_nothing() {
     let before = person.everything("sqlite:");
     runtime(Writes::Thread).block_on(async {
         let other = client(&url).await;
-        // Whoever makes a table of this name waits for this transaction.
+        // A move that creates a table of this name waits for this transaction.
         other.batch_execute("BEGIN; CREATE TABLE vault (one int)").await.unwrap();
         let moving = Moving::start(&person, "sqlite:", &url);
         let watching = client(&url).await;
@@ -248,7 +248,7 @@ fn a_move_that_is_killed_while_it_examines_leaves_no_vault_and_begins_anew() {
     runtime(Writes::Thread).block_on(async {
         let other = client(&url).await;
         let moving = Moving::start(&person, "sqlite:", &url);
-        // As soon as the tables are there, nobody reads the records.
+        // As soon as the tables exist, their records can't be read.
         while other.batch_execute("BEGIN; LOCK TABLE record IN ACCESS EXCLUSIVE MODE").await.is_err() {
             other.batch_execute("ROLLBACK").await.unwrap();
         }
@@ -262,7 +262,7 @@ fn a_move_that_is_killed_while_it_examines_leaves_no_vault_and_begins_anew() {
         let refused = person.at(&url, &command).refused(78);
         assert!(refused.contains("Run that again"), "{refused}");
     }
-    // Another vault is not put over what this one left.
+    // Another vault does not replace the remains of this one.
     let other = Person::with_alice();
     assert!(other.run(&["vault", "move", "--to", &url, "--yes"]).refused(78).contains("was left by"));
     person.run(&["vault", "move", "--to", &url, "--yes"]).ok();
@@ -284,18 +284,18 @@ fn a_move_that_is_killed_before_the_last_step_is_finished_by_the_same_command() 
         let publishes = format!("{WAITS} AND query LIKE 'UPDATE vault%'");
         until(&watching, &publishes).await;
         moving.kill();
-        // The server would carry out what it has.
+        // The server would carry out the statement that it has received.
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'UPDATE vault%'";
         watching.query(end, &[]).await.unwrap();
         other.batch_execute("ROLLBACK").await.unwrap();
     });
-    // At no moment do both open.
+    // The two vaults never open at the same time.
     assert!(person.run(&["secret", "list"]).refused(78).contains("was moved to"));
     assert!(person.at(&url, &["secret", "list"]).refused(78).contains("Run that again"));
     let elsewhere = fresh();
     assert!(person.run(&["vault", "move", "--to", &elsewhere, "--yes"]).refused(78).contains("was moved to"));
 
-    // What was damaged meanwhile gets no name.
+    // A copy that was damaged meanwhile does not become the vault.
     let change = |body: &str| {
         let sql = format!("UPDATE audit SET body = {body} WHERE place = (SELECT min(place) FROM audit)");
         runtime(Writes::Thread).block_on(async { client(&url).await.batch_execute(&sql).await.unwrap() });

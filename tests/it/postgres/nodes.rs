@@ -1,4 +1,4 @@
-//! Several processes on one vault: each writes a chain of its own.
+//! Several processes on one vault: each writes its own chain.
 
 use std::{path::Path, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     vault::kit::{NOW, World},
 };
 
-/// A request for the vault in a database, whose key lies in a folder.
+/// A request for the vault in a database, whose key is in a folder.
 fn request(url: &str, folder: &Path) -> VaultRequest {
     VaultRequest {
         store: OpenRequest { url: url.to_owned(), data_dir: folder.join("data"), writes: Writes::Thread, make: true },
@@ -47,7 +47,7 @@ fn two_nodes_write_two_chains_that_both_verify() {
         let anchors = one.anchor().await.unwrap();
         assert_eq!(anchors.len(), 2);
 
-        // A node that leaves gives its chain back, and the next one goes on with it.
+        // A node that ends gives its chain back, and the next one continues it.
         two.close().await.unwrap();
         let three = node(&url, folder.path()).await;
         World::over(crate::vault::kit::Folder::new(), three.clone()).row(2).await;
@@ -87,7 +87,7 @@ fn an_older_end_of_a_chain_that_is_put_back_is_found_by_the_knots_of_another() {
         assert_eq!(one.tie(&mut ties, &first.entry(Action::AuditKnot)).await.unwrap(), []);
         two.close().await.unwrap();
 
-        // What the chain itself can't tell from the truth: no row after the first, and the head that was right then.
+        // The chain alone can't show this change: no row after the first, and the head that was right then.
         let cut = "DELETE FROM audit WHERE place > (1::bigint << 40) + 1;
                    UPDATE record SET (version, mac, body) = (SELECT version, mac, body FROM saved)
                    WHERE kind = 11 AND id = '\\x00000001'";
@@ -96,7 +96,7 @@ fn an_older_end_of_a_chain_that_is_put_back_is_found_by_the_knots_of_another() {
         let gone = one.tie(&mut ties, &first.entry(Action::AuditKnot)).await.unwrap();
         assert_eq!(gone.iter().map(|head| (head.chain, head.seq)).collect::<Vec<_>>(), [(1, 4)]);
 
-        // A node that knows nothing of it goes on from there, on another machine.
+        // A node without knowledge of the loss continues from there, on another machine.
         std::fs::remove_dir_all(folder.path().join("state")).unwrap();
         let three = node(&url, folder.path()).await;
         let third = World::over(crate::vault::kit::Folder::new(), three.clone());
@@ -125,7 +125,7 @@ fn one_who_pages_through_the_log_while_nodes_write_sees_each_row_once() {
                 let world = World::over(crate::vault::kit::Folder::new(), vault.clone());
                 tokio::spawn(async move {
                     for step in 0..60 {
-                        // Their clocks differ, and one is set back.
+                        // The clocks of the nodes differ, and are set back every 20 steps.
                         let at = NOW.plus(std::time::Duration::from_secs(ahead + step % 20));
                         world.row_at(step, at).await;
                     }

@@ -1,4 +1,4 @@
-//! A server of a test's own, which can be set up wrongly.
+//! A server of one test alone, which can be set up wrongly.
 
 use std::{
     ffi::OsStr,
@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Makes a program's folder its user's: PostgreSQL and `PgBouncer` refuse to run as root.
+/// Gives a program's folder to its user: PostgreSQL and `PgBouncer` refuse to run as root.
 pub(super) fn give_away(folder: &Path) {
     if am_root() {
         done(Command::new("chown").args(["-R", "postgres"]).arg(folder));
@@ -22,7 +22,7 @@ fn am_root() -> bool {
     Path::new("/proc/self").metadata().unwrap().uid() == 0
 }
 
-/// A program that is run by the owner of a folder, in it.
+/// A program that the owner of a folder runs, in the folder.
 pub(super) fn owners(folder: &Path, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(if am_root() { OsStr::new("setpriv") } else { program.as_ref() });
     if am_root() {
@@ -37,7 +37,7 @@ pub(super) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// The folder of the newest server's programs.
+/// The folder of the programs of the newest server version.
 pub(super) fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").unwrap().map(|entry| entry.unwrap().path());
     versions.max().unwrap().join("bin")
@@ -56,7 +56,7 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Starts one that lets in whom these lines of its `pg_hba.conf` say, and everybody by its socket.
+    /// Starts a server that accepts the connections of these lines of `pg_hba.conf`, and all connections by its socket.
     pub(super) fn start(lets_in: &str) -> Self {
         let own = Self { folder: tempfile::tempdir().unwrap(), port: free_port() };
         give_away(own.folder.path());
@@ -69,7 +69,7 @@ impl Own {
         own
     }
 
-    /// Starts it again with these settings.
+    /// Restarts the server with these settings.
     pub(super) fn again(&self, settings: &str) {
         self.settle(settings);
         self.run("restart");
@@ -85,7 +85,7 @@ impl Own {
         give_away(self.folder.path());
     }
 
-    /// Makes it a standby from now on.
+    /// Makes the server a standby.
     pub(super) fn stand_by(&self) {
         fs::write(self.data().join("standby.signal"), "").unwrap();
         self.again("");
@@ -107,7 +107,7 @@ impl Own {
         self.folder.path().join("data")
     }
 
-    /// The address of a database, by the socket.
+    /// The address of a database, over the socket.
     pub(super) fn inside(&self, database: &str) -> String {
         let folder = self.folder.path().to_str().unwrap().replace('/', "%2F");
         format!("postgres://countersign@/{database}?host={folder}&port={}", self.port)

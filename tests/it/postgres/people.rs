@@ -1,4 +1,4 @@
-//! What people see on a server: the command line, from nothing to a code over two processes.
+//! The command line on a server: from an empty database to a code over two processes.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -47,7 +47,7 @@ fn what_is_wrong_with_a_server_is_said_with_what_to_do() {
     }
 }
 
-/// A server of its own process, and where it listens.
+/// A server in its own process, and its address.
 pub(super) struct Node(Child, String);
 
 impl Node {
@@ -55,7 +55,7 @@ impl Node {
         Self::with(person, url, &[])
     }
 
-    /// The same, with more flags.
+    /// Starts a node with these additional flags.
     pub(super) fn with(person: &Person, url: &str, flags: &[&str]) -> Self {
         let mut command = person.command(&["--store", url, "serve", "--listen", "127.0.0.1:0"]);
         command.args(flags);
@@ -65,7 +65,7 @@ impl Node {
         Self(process, address)
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub(super) fn address(&self) -> &str {
         &self.1
     }
@@ -123,7 +123,7 @@ fn any_node_answers_and_what_holds_on_one_holds_on_all() {
     let person = Person::new();
     let url = super::fresh();
     person.run(&["--store", &url, "vault", "create"]).ok();
-    // An hour, so that all calls fall into one step.
+    // The period is an hour, so that all calls fall into one step.
     let add = ["--store", &url, "secret", "add", "--label", "ada", "--period", "3600", "--stdin", "--json"];
     let id = text_of(&person.fed("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n", &add).json(), "/totp_secret/id").to_owned();
     let key = person.run(&["--store", &url, "key", "create", "--name", "ci", "--json"]).json();

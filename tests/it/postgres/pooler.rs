@@ -39,12 +39,12 @@ impl Pooler {
         Self { process, folder, port }
     }
 
-    /// What addresses that lead through it have as their query.
+    /// The query of addresses that lead through the pooler.
     fn query(&self) -> String {
         format!("host={}&port={}", self.folder.path().to_str().unwrap().replace('/', "%2F"), self.port)
     }
 
-    /// The address of a database through it.
+    /// The address of a database through the pooler.
     fn address(&self, direct: &str) -> String {
         format!("{}?{}", direct.split('?').next().unwrap(), self.query())
     }
@@ -60,7 +60,7 @@ impl Drop for Pooler {
 #[test]
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
 fn commits_hold_what_a_store_promises_through_a_pooler() {
-    // Each of its tests has a database of its own.
+    // Each of these tests has its own database.
     let pooler = Pooler::start("default_pool_size = 3\nserver_idle_timeout = 1");
     let query = format!("{}&prepare=never", pooler.query());
     for part in ["store::commits", "store::ending", "store::together"] {
@@ -118,7 +118,7 @@ fn a_pooler_that_loses_statements_is_told_apart_with_what_to_do() {
     }
     person.at(&format!("{url}&prepare=never"), &["vault", "doctor"]).ok();
 
-    // What it does not know it refuses by itself.
+    // The pooler itself refuses users that it does not know.
     carry_out(&direct, "CREATE ROLE unknown_to_the_pooler LOGIN");
     let told = person.at(&url.replacen("countersign@", "unknown_to_the_pooler@", 1), &["secret", "list"]).refused(78);
     assert!(told.contains("a pooler refuses the connection"), "{told}");

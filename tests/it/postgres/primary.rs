@@ -1,4 +1,4 @@
-//! A server that answers and no longer commits: it may be a primary that the others have replaced.
+//! A server that answers and no longer commits: it may be a primary that another server has replaced.
 
 use std::sync::{
     Arc,
@@ -40,14 +40,14 @@ fn what_is_read_of_a_server_that_no_longer_commits_is_not_believed() {
     runtime(Writes::Thread).block_on(async {
         let store = opened(&url).await;
         done(&store, putting([put(record(Kind::Use, b"a"))])).await;
-        // Over both reading connections.
+        // One read over each of the two connections.
         for _ in 0..2 {
             assert!(read(&store, Kind::Use, b"a").await.is_some());
         }
         let (other, watch) = (client(&url).await, client(&url).await);
         other.batch_execute("BEGIN; LOCK TABLE heartbeat IN EXCLUSIVE MODE").await.unwrap();
 
-        // What was shown a moment ago holds for two seconds. Then a read waits, although the server answers it.
+        // A recent proof holds for two seconds. Then a read waits, although the server answers it.
         let reads = Arc::new(AtomicU32::new(0));
         let (counted, reading) = (Arc::clone(&reads), store.clone());
         let reader = tokio::spawn(async move {

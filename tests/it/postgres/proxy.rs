@@ -10,13 +10,13 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
 };
 
-/// When the next connection that commits is cut.
+/// The moment at which the next connection that commits is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Cut {
     /// Never.
     Not = 0,
-    /// Before the server sees what commits.
+    /// Before the commit reaches the server.
     Before = 1,
     /// After the server has committed, and before its answer arrives.
     After = 2,
@@ -28,55 +28,55 @@ pub(super) struct Proxy {
     port: u16,
 }
 
-/// What becomes of connections.
+/// The settings and counters of all connections.
 #[derive(Default)]
 struct Way {
     cut: AtomicU8,
-    /// How many more are cut in the same way.
+    /// The number of further connections that are cut in the same way.
     more: AtomicUsize,
-    /// Nobody gets through.
+    /// No connection gets through.
     closed: AtomicBool,
-    /// Those that were tried.
+    /// The number of connections that were tried.
     tried: AtomicUsize,
-    /// Answers are held back until these statements are on their way.
+    /// Answers are held back until these statements have been sent.
     held: tokio::sync::watch::Sender<Option<Held>>,
-    /// So many of the first ones get no answer any more, and don't break.
+    /// This many of the first connections get no more answers, and don't break.
     silent: AtomicUsize,
 }
 
-/// A whole commit in one statement has this in its text.
+/// A text in the single statement that is a whole commit.
 const SINGLE: &[u8] = b"set_config('lock_timeout'";
-/// What the server says of a transaction that has ended: of one by COMMIT, and of one that was a statement with a row.
+/// The server's messages after a transaction that has ended by COMMIT, and after one that was a statement with a row.
 const COMMITTED: [&[u8]; 2] = [b"COMMIT\0", b"SELECT 1\0Z\0\0\0\x05I"];
 
 fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
     bytes.windows(text.len()).position(|window| window == text)
 }
 
-/// Finds what commits in a client's messages.
+/// Finds the commit in a client's messages.
 #[derive(Default)]
 struct Commits {
-    /// The name under which a whole commit was prepared.
+    /// The name of the prepared statement for a whole commit.
     single: Option<Vec<u8>>,
 }
 
 impl Commits {
-    /// Where a message begins that commits.
+    /// The offset of a message that commits.
     fn at(&mut self, bytes: &[u8]) -> Option<usize> {
         // A statement is prepared by a message that comes alone: its type, length and name, then the text.
         if bytes.first() == Some(&b'P') && find(bytes, SINGLE).is_some() {
             self.single = bytes[5..].split(|byte| *byte == 0).next().map(<[u8]>::to_vec);
             return None;
         }
-        // The flight comes in one piece, or COMMIT in its last. A statement is carried out by a message with its type, length, no
-        // name of its own and that of the statement.
+        // The messages come in one piece, or COMMIT in the last piece. A statement is executed by a message with its
+        // type, its length, an empty name of its own, and the statement's name.
         let bound = self.single.as_ref().map(|name| [b"\0", name.as_slice(), b"\0"].concat());
         let bound = bound.and_then(|bound| find(bytes, &bound)).filter(|at| *at >= 5 && bytes[at - 5] == b'B');
         find(bytes, COMMITTED[0]).or(bound).map(|at| at - 5)
     }
 }
 
-/// How many more statements that hold a text are waited for.
+/// The number of further statements with a text that must be sent.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     text: &'static str,
@@ -84,7 +84,7 @@ struct Held {
 }
 
 impl Way {
-    /// Looks for statements that are waited for, and tells what is to be done with these.
+    /// Counts the statements that must be sent, and returns the cut for this piece.
     fn look_at(&self, bytes: &[u8], commits: bool) -> u8 {
         self.held.send_if_modified(|held| {
             let Some(Held { text, more }) = held else { return false };
@@ -97,7 +97,7 @@ impl Way {
         if commits { self.next() } else { Cut::Not as u8 }
     }
 
-    /// What is to be done with one that commits.
+    /// Returns the cut for a piece that commits.
     fn next(&self) -> u8 {
         if self.more.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |more| more.checked_sub(1)).is_ok() {
             return self.cut.load(Ordering::SeqCst);
@@ -125,32 +125,32 @@ impl Proxy {
         Self { way, port }
     }
 
-    /// Lets nobody through any more, or again. Connections that are there break as soon as they say something.
+    /// Lets no connection through any more, or lets them through again. Open connections break as soon as they send.
     pub(super) fn close(&self, closed: bool) {
         self.way.closed.store(closed, Ordering::SeqCst);
     }
 
-    /// Connections that are there get no answer any more, as of a machine that hangs. New ones do.
+    /// Open connections get no more answers, as from a machine that hangs. New ones do.
     pub(super) fn silence(&self) {
         self.way.silent.store(self.tried(), Ordering::SeqCst);
     }
 
-    /// Lets no answer through until so many statements with this text were sent.
+    /// Lets no answer through until `more` statements with this text were sent.
     pub(super) fn hold(&self, text: &'static str, more: usize) {
         self.way.held.send_replace(Some(Held { text, more }));
     }
 
-    /// Whether it still waits for them.
+    /// Whether it still waits for such statements.
     pub(super) fn is_holding(&self) -> bool {
         self.way.held.borrow().is_some()
     }
 
-    /// How many connections were tried.
+    /// The number of connections that were tried.
     pub(super) fn tried(&self) -> usize {
         self.way.tried.load(Ordering::SeqCst)
     }
 
-    /// Cuts the next connections that commit, so many.
+    /// Cuts the next `times` connections that commit.
     pub(super) fn cut_each(&self, cut: Cut, times: usize) {
         self.way.more.store(times - 1, Ordering::SeqCst);
         self.cut(cut);
@@ -167,7 +167,7 @@ impl Proxy {
         self.way.cut.store(cut as u8, Ordering::SeqCst);
     }
 
-    /// Whether it has cut.
+    /// Whether the cut has happened.
     pub(super) fn has_cut(&self) -> bool {
         self.way.cut.load(Ordering::SeqCst) == Cut::Not as u8
     }
@@ -222,7 +222,7 @@ async fn carry(client: TcpStream, way: Arc<Way>, number: usize) {
         () = answer => false,
     };
     if answers_are_lost {
-        // The client hears nothing more; the server carries out what it has.
+        // The client gets no more data; the server carries out what it has received.
         drop(to_client);
         drop(from_client);
         let mut rest = Vec::new();

@@ -34,11 +34,11 @@ use crate::{
 
 const BUCKET: [u8; 16] = [7; 16];
 
-/// A call that was counted: when it was sent, and when its answer came.
+/// A call that was counted: when its request was sent, and when its answer arrived.
 type Call = (Instant, Instant);
 
-/// Checks that no window holds more calls than a rate lets through: a whole span's at once, and one more each interval. Each call was
-/// counted between its sending and its answer.
+/// Checks that no window has more calls than a rate allows: those of a whole span at once, and one more for each
+/// interval. Each call was counted between its request and its answer.
 #[track_caller]
 fn hold_in_every_window(mut calls: Vec<Call>, at_once: usize, interval: Duration) {
     calls.sort();
@@ -48,7 +48,7 @@ fn hold_in_every_window(mut calls: Vec<Call>, at_once: usize, interval: Duration
         for (more, end) in ends.iter().enumerate() {
             let (count, window) = (more + 1, end.duration_since(*begin));
             let earned = interval * u32::try_from(count.saturating_sub(at_once)).unwrap();
-            // The server's clock may be set right meanwhile, by a thousandth at most.
+            // The server's clock may be adjusted meanwhile, by a thousandth at most.
             assert!(earned <= window + window / 1000, "{count} calls in {window:?}");
         }
     }
@@ -95,7 +95,7 @@ fn a_rate_is_never_exceeded_over_four_nodes_that_restart() {
     });
 }
 
-/// What is in a database's table of limits: buckets, and how many seconds their times are ahead.
+/// The rows of a database's table of limits: for each bucket, by how many seconds its time is ahead.
 async fn kept(url: &str) -> Vec<i64> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -116,9 +116,9 @@ fn a_call_that_comes_too_early_changes_nothing_and_hears_when_it_may_come() {
             assert!((1790..=1800).contains(&after.as_secs()), "{after:?}");
         }
         assert!((3590..=3600).contains(&kept(&url).await[0]));
-        // Another bucket has a limit of its own.
+        // Another bucket has its own limit.
         assert_eq!(store.pace([8; 16], Rate::per_minute(1)).await, Ok(Paced::Counted));
-        // A time that no call can have caused was left by a clock that ran ahead: it locks nobody out.
+        // A time that no call can have caused comes from a clock that ran ahead: it refuses no call.
         carry_out(&url, "UPDATE pace SET due = due + 7200000000");
         assert_eq!([counted("2/h").await, counted("2/h").await], [Paced::Counted; 2]);
         assert!(matches!(counted("2/h").await, Paced::Early(_)));
@@ -149,7 +149,7 @@ fn counting_does_not_wait_for_the_disk_or_a_standby_and_nothing_else_is_less_dur
     let url = fresh();
     runtime(Writes::Thread).block_on(async {
         let store = opened(&url).await;
-        // What holds when a row is written, and so when its transaction ends.
+        // Records the settings in effect when a row is written, and so when its transaction ends.
         carry_out(
             &url,
             "CREATE TABLE seen (of text, setting text); \
@@ -233,7 +233,7 @@ fn uses_of_a_secret_are_limited_over_nodes() {
     });
 }
 
-/// A vault on a server with a key.
+/// A vault on a server, and the token of a key.
 fn prepared(url: &str) -> (Person, String) {
     let person = Person::new();
     person.at(url, &["vault", "create"]).ok();
@@ -247,7 +247,7 @@ fn status_of(node: &Node, token: &str) -> u16 {
     node.answer("GET", COUNT, &bearer(token), None).unwrap().0
 }
 
-/// Calls four nodes in turn, each of which is killed and started again twice meanwhile. The calls with this status.
+/// Calls four nodes in turn, each of which is killed and restarted twice meanwhile. Returns the calls with this status.
 fn through_a_balancer(person: &Person, url: &str, flags: &[&str], token: &str, status: u16) -> Vec<Call> {
     let start = || std::sync::RwLock::new(Some(Node::with(person, url, flags)));
     let nodes: Vec<_> = (0..4).map(|_| start()).collect();
@@ -260,7 +260,7 @@ fn through_a_balancer(person: &Person, url: &str, flags: &[&str], token: &str, s
                     while !is_over.load(Ordering::SeqCst) {
                         let node = &nodes[turn.fetch_add(1, Ordering::SeqCst) % nodes.len()];
                         let sent = Instant::now();
-                        // A node that is being killed or started answers nobody.
+                        // A node that is being killed or started does not answer.
                         let Ok(node) = node.try_read() else { continue };
                         let answer = node.as_ref().and_then(|node| node.answer("GET", COUNT, &bearer(token), None));
                         match answer {
@@ -313,7 +313,7 @@ fn who_guesses_a_key_does_not_use_up_its_calls_and_every_way_to_call_counts_once
     let (person, token) = prepared(&url);
     let flags = ["--rate-per-key", "6/h", "--auth-failures", "off"];
     let nodes = [Node::with(&person, &url, &flags), Node::with(&person, &url, &flags)];
-    // The same id with another secret.
+    // A token with the same id and another secret.
     let guess = format!("{}{}", &token[..token.len() - 4], if token.ends_with("AAAA") { "BBBB" } else { "AAAA" });
     for node in nodes.iter().cycle().take(12) {
         assert_eq!(status_of(node, &guess), 401);
@@ -353,7 +353,7 @@ fn a_call_is_counted_while_its_key_is_looked_up_and_costs_no_trip_of_its_own() {
     let (person, token) = prepared(&direct);
     let runtime = runtime(Writes::Thread);
     let proxy = runtime.block_on(Proxy::start());
-    // Statements are sent as text, so that they can be told apart on their way.
+    // Statements are sent as text, so that the proxy can recognise them.
     let url = format!("{}?prepare=never", proxy.address(&direct));
     let node = Node::with(&person, &url, &["--rate-per-key", "600/min"]);
     let (headers, call) = call_2026(&token, "get_seat_count", &json!({}));
@@ -363,7 +363,7 @@ fn a_call_is_counted_while_its_key_is_looked_up_and_costs_no_trip_of_its_own() {
         proxy.hold("INTO pace", counts);
         std::thread::scope(|scope| {
             let answer = scope.spawn(|| node.answer(method, path, headers, body).unwrap().0);
-            // As long as not all of them are on their way, no answer arrives.
+            // No answer arrives until all of the statements have been sent.
             assert_eq!(answer.join().unwrap(), 200, "{path}");
         });
         assert!(!proxy.is_holding(), "{path}");

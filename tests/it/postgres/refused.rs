@@ -1,4 +1,5 @@
-//! What an operator can get wrong about a server: refused with the reason and the remedy, status 78, and nothing is written.
+//! An operator's mistakes about a server: each is refused with the reason and the remedy and status 78, and nothing is
+//! written.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use crate::{
     kit::RFC_SEED,
 };
 
-/// Everything in a database but the rows by which a process sees that the server is the primary.
+/// Everything in a database except the rows by which a process sees that the server is the primary.
 fn contents(url: &str) -> String {
     let dumped = Command::new(programs().join("pg_dump"))
         .args(["--exclude-table-data=heartbeat", "--restrict-key=1", "--dbname", url])
@@ -64,7 +65,7 @@ fn owner() -> (Person, String) {
     (person, url)
 }
 
-/// A role of its own, and the vault's address with it.
+/// Creates a role, and returns the vault's address with it.
 fn role(url: &str) -> (String, String) {
     let role = format!("r{}", uuid::Uuid::new_v4().simple());
     carry_out(url, &format!("CREATE ROLE {role} LOGIN"));
@@ -127,7 +128,7 @@ fn a_server_that_can_only_be_read_is_refused() {
 fn a_role_that_lacks_a_right_is_refused_before_anything_is_done() {
     let (person, url) = owner();
     let (own, role) = role(&url);
-    // A vault that it may not see is not said to be absent.
+    // A vault that the role may not see is not reported as absent.
     refused(&person, &own, &[], Some(&url), &["its role lacks a right on the vault's tables", "docs/operate.md"]);
     carry_out(&url, &format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"));
     refused(
@@ -178,7 +179,7 @@ fn an_address_that_is_mistyped_makes_no_vault() {
     let (person, url) = owner();
     let web = TcpListener::bind("127.0.0.1:0").unwrap();
     let page = web.local_addr().unwrap().port();
-    // A server of something else, which answers in its own way.
+    // A server with another protocol, which answers in its own way.
     std::thread::spawn(move || {
         for client in web.incoming() {
             let mut client = client.unwrap();

@@ -1,5 +1,5 @@
-//! A role for nodes beside the one that owns the tables: the rights that docs/operate.md grants are all that is needed, and with
-//! them nobody changes what the audit log says.
+//! A role for nodes beside the owner of the tables: the rights that docs/operate.md grants are sufficient, and with
+//! them the audit log can't be changed.
 
 use super::{carry_out, fresh, people::Node};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 
 const GUIDE: &str = include_str!("../../../docs/operate.md");
 
-/// The statements of the guide, for a role of another name.
+/// The statements of the guide, with another name for the role.
 fn granted_to(role: &str) -> String {
     let block = GUIDE.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
     assert!(block.contains("CREATE ROLE nodes LOGIN"), "{block}");

@@ -1,4 +1,4 @@
-//! TLS to a server of the test's own: what is right is used, and what is wrong is refused with what to do.
+//! TLS to the test's own server: a valid setup is used, and a wrong one is refused with the remedy.
 
 use std::{fs, net::Ipv4Addr, sync::Arc};
 
@@ -20,11 +20,11 @@ use crate::{
     store::runtime,
 };
 
-/// What a client sends before TLS.
+/// The client's message before TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
-/// An authority, in a file.
+/// A certificate authority.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: Certificate,
@@ -50,7 +50,7 @@ impl Authority {
     }
 }
 
-/// Gives a server a certificate.
+/// Installs a certificate on a server.
 fn certify(own: &Own, (certificate, key): &(Certificate, KeyPair)) {
     fs::write(own.data().join("server.crt"), certificate.pem()).unwrap();
     let file = own.data().join("server.key");
@@ -59,7 +59,7 @@ fn certify(own: &Own, (certificate, key): &(Certificate, KeyPair)) {
     own.again("ssl = on");
 }
 
-/// A server that lets in one role, by its password and over TLS alone, and that role's empty database.
+/// A server that accepts one role, only with its password and over TLS, and that role's empty database.
 fn server() -> Own {
     let own = Own::start("hostssl all ada 127.0.0.1/32 scram-sha-256");
     for sql in ["CREATE ROLE ada LOGIN PASSWORD 'open sesame'", "CREATE DATABASE vault OWNER ada"] {
@@ -116,7 +116,7 @@ fn tls_is_verified_and_what_is_wrong_with_it_is_said_with_what_to_do() {
     );
 
     person.at(&verified, &["vault", "create"]).ok();
-    // Who names a root means TLS, also on this machine.
+    // An address that names a root requires TLS, also on this machine.
     let by_root = near(&format!("&sslrootcert={root}"));
     for url in
         [&verified, &verified.replace("verify-full", "require"), &by_root, &by_root.replace("127.0.0.1", "localhost")]
@@ -125,7 +125,7 @@ fn tls_is_verified_and_what_is_wrong_with_it_is_said_with_what_to_do() {
     }
 }
 
-/// Something on the way that ends TLS, with a certificate that the client trusts, and goes on over TLS to the server.
+/// A relay that terminates TLS with a certificate that the client trusts, and connects to the server over TLS.
 async fn relay(port: u16, certificate: &(Certificate, KeyPair), root: &CertificateDer<'static>) -> u16 {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let key = PrivateKeyDer::try_from(certificate.1.serialize_der()).unwrap();

@@ -37,7 +37,7 @@ struct Failing {
 }
 
 impl Failing {
-    /// With a store that is there and on the disk.
+    /// A process with a store that exists and is synced.
     fn new() -> Self {
         let world = World::new(Writes::Inline);
         runtime(Writes::Inline).block_on(async {
@@ -79,7 +79,7 @@ impl Failing {
         self.process.ask(what)
     }
 
-    /// Cuts the power: what of the store is on the disk, opened elsewhere.
+    /// Cuts the power, and returns a world with the files that are on the disk.
     fn cut(self) -> World {
         let world = World::new(Writes::Inline);
         super::private_dir(&world.data());
@@ -236,7 +236,7 @@ fn files_that_can_t_be_written_are_named_and_taken_again_once_they_can() {
     assert_eq!(super::files_in(&world.data()).len(), 2, "no log was made that would stay read-only");
     set_mode(&world.vault(), 0o600);
 
-    // What another version has left so.
+    // Another version may have left the files in this mode.
     for ending in ["-wal", "-shm"] {
         let path = world.data().join(format!("vault.db{ending}"));
         fs::write(&path, "").unwrap();
@@ -255,7 +255,7 @@ fn files_that_can_t_be_written_are_named_and_taken_again_once_they_can() {
 fn a_registration_does_not_stay_in_the_log_alone() {
     let mut failing = Failing::opened();
     assert_eq!(failing.ask("now 1"), "Done");
-    // The log as it would be with its first bit flipped.
+    // The vault without its log, as after an error in the log's first bit.
     let world = World::new(Writes::Inline);
     super::private_dir(&world.data());
     runtime(Writes::Inline).block_on(async {

@@ -1,4 +1,4 @@
-//! Whose files the backend takes, and what it leaves in them.
+//! The files that the backend accepts, and the data that it leaves in them.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -55,7 +55,7 @@ fn links_and_strange_files_are_refused() {
 #[test]
 fn a_planted_rollback_journal_is_refused_before_it_is_replayed() {
     let world = with_a_secret();
-    // A journal that says: page 1 was full of zeros.
+    // A journal in which page 1 was full of zeros.
     let mut journal = vec![0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
     journal.extend([0, 0, 2, 0, 0, 0, 8, 0]);
     journal.resize(512, 0);
@@ -115,7 +115,7 @@ fn what_is_no_vault_is_never_overwritten() {
 fn a_log_whose_database_is_gone_is_not_buried_under_a_new_vault() {
     let world = with_a_secret();
     fs::remove_file(world.vault()).unwrap();
-    // An empty log holds nothing to lose.
+    // The log must not be empty: an empty one has nothing to lose.
     fs::write(world.data().join("vault.db-wal"), b"frames").unwrap();
 
     let refused = refusal(&world.request());
@@ -186,7 +186,7 @@ fn a_store_that_is_only_read_is_left_as_it_was_to_the_byte() {
 fn a_log_that_is_not_empty_stays_as_it_is_until_something_is_committed() {
     let world = with_a_secret();
     runtime(Writes::Inline).block_on(async {
-        // As after a kill: the log holds what the database lacks.
+        // As after a kill: the log has changes that the database lacks.
         let running = world.store().await;
         done(&running, putting([put(record(Kind::Use, b"in the log"))])).await;
         let killed = World::new(Writes::Inline);
@@ -261,7 +261,7 @@ fn a_use_of_a_secret_writes_three_small_pages() {
     runtime(Writes::Inline).block_on(async {
         let store = world.store().await;
         let mut uses = record(Kind::Use, b"use");
-        // So that they do not lie on one page.
+        // The filler keeps the records from being on the same page.
         let filler = (0..40_u8).map(|number| put(record(Kind::Count, &[number; 50])));
         done(&store, putting([put(uses.clone())].into_iter().chain(filler))).await;
         let mut head = record(Kind::AuditHead, b"0");
@@ -286,7 +286,7 @@ fn files_that_could_not_be_looked_at_once_are_served_again() {
         runtime.block_on(async {
             let store = world.store().await;
             done(&store, putting([put(record(Kind::Secret, b"a"))])).await;
-            // A link to itself: the system does not say that the files are gone, but that it can't look.
+            // A link to itself: the system does not report that the files are gone, but that it can't look them up.
             fs::rename(&data, &away).unwrap();
             symlink(&data, &data).unwrap();
             let refused = commit(&store, now(vec![putting([put(record(Kind::Use, b"b"))])])).await.unwrap_err();
@@ -339,7 +339,7 @@ fn a_vault_that_was_moved_away_replaced_or_written_over_is_not_served_any_more()
             assert!(error.to_string().contains("moved, removed or replaced"), "{error}");
         };
         told(refused.unwrap_err());
-        // Reads look once in a second.
+        // Reads check the files once a second.
         let read = || runtime.block_on(store.read(&[]));
         let begun = std::time::Instant::now();
         while read().is_ok() {
@@ -351,13 +351,13 @@ fn a_vault_that_was_moved_away_replaced_or_written_over_is_not_served_any_more()
     }
 }
 
-/// `cp old.db vault.db`: the same file, of the same size, whose newest changes the log has.
+/// `cp old.db vault.db`: the same file with the same size, whose newest changes are in the log.
 #[test]
 fn an_older_copy_of_equal_size_under_a_newer_log_is_neither_served_nor_opened() {
     for writes in [Writes::Inline, Writes::Thread] {
         let runtime = runtime(writes);
         let world = World::new(writes);
-        // A replacement rewrites pages that are there.
+        // A replacement rewrites existing pages.
         let replace = async |store: &_, version| {
             let record = Record { version, ..record(Kind::Secret, b"a") };
             done(store, putting([put(record)])).await;
@@ -379,7 +379,7 @@ fn an_older_copy_of_equal_size_under_a_newer_log_is_neither_served_nor_opened() 
 
         fs::write(world.vault(), older).unwrap();
 
-        // One that reads looks once in a second.
+        // A store that reads checks the files once a second.
         let begun = std::time::Instant::now();
         while runtime.block_on(other.read(&[])).is_ok() {
             assert!(begun.elapsed() < std::time::Duration::from_secs(10), "it is never noticed");
@@ -403,7 +403,7 @@ fn an_older_copy_of_equal_size_under_a_newer_log_is_neither_served_nor_opened() 
     }
 }
 
-/// Pages that SQLite keeps in memory would hide the copy.
+/// Pages in SQLite's cache would hide the copy.
 #[test]
 fn a_copy_from_before_the_log_was_last_copied_is_noticed_by_who_copied_it() {
     for writes in [Writes::Inline, Writes::Thread] {
@@ -448,7 +448,7 @@ fn a_log_is_not_copied_into_an_older_copy_by_a_process_that_ends() {
     }
 }
 
-/// A copy that lacks nothing but what the log has is the vault.
+/// A copy that lacks only the changes in the log is the vault.
 #[test]
 fn a_copy_that_the_log_completes_is_opened() {
     let runtime = runtime(Writes::Inline);

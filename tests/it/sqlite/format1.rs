@@ -1,4 +1,4 @@
-//! Format 1: read as it lies, and moved whole or not at all.
+//! Format 1: read without a change, and moved completely or not at all.
 
 use std::{fs, path::Path};
 
@@ -13,7 +13,7 @@ use crate::store::{commit, header, logging, now, read, row, tail};
 
 const SUFFIX: &str = ".format-1-20261122T083000Z";
 
-/// The vault that version 1 left behind, with one of everything in it.
+/// A vault that version 1 has written, with rows in most of its tables.
 fn fixture() -> World {
     let world = World::new(Writes::Inline);
     private_dir(&world.data());
@@ -39,7 +39,7 @@ fn rows<T: format1::Table>(upgrade: &Upgrade) -> Vec<T> {
     rows
 }
 
-/// How many rows each table has.
+/// The number of rows in each table.
 fn counts(upgrade: &Upgrade) -> [usize; 7] {
     [
         rows::<format1::Account>(upgrade).len(),
@@ -96,7 +96,7 @@ fn a_finished_move_is_a_store_and_leaves_a_copy_of_what_was() {
     let seed = rows::<format1::Secret>(&upgrade)[0].seed.clone();
     let email = b"ada@example.com";
     assert_eq!(upgrade.put(&header()).unwrap(), Committed::Done);
-    // What does not fit is not done, and the rest goes on.
+    // A stale change is not made, and the move goes on.
     let stale = upgrade.put(&header()).unwrap();
     assert_eq!(stale, Committed::Stale { changes: vec![0] });
     upgrade
@@ -121,7 +121,7 @@ fn a_finished_move_is_a_store_and_leaves_a_copy_of_what_was() {
         store.close().await.unwrap();
     });
 
-    // The copy is a whole vault of format 1, to be put back.
+    // The copy is a complete vault of format 1, which can be put back.
     let back = World::new(Writes::Inline);
     private_dir(&back.data());
     fs::rename(&copy, back.vault()).unwrap();

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{Other, World, check, done, put, putting, record, runtime};
 use crate::store::{commit, now, read};
 
-/// Longer than anything takes that does not wait for a lock, on a busy machine.
+/// Longer than any call takes that does not wait for a lock, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
 #[test]
@@ -32,7 +32,7 @@ fn a_stopped_process_that_holds_the_write_lock_stops_no_reader_and_writers_hear_
 
             let begun = Instant::now();
             let change = || now(vec![putting([put(record(Kind::Secret, b"b"))])]);
-            // Reads go on while the commit waits.
+            // Reads continue while the commit waits.
             let (refused, found) = tokio::join!(commit(&store, change()), read(&store, Kind::Secret, b"a"));
             let waited = begun.elapsed();
             assert!(found.is_some());
@@ -41,7 +41,7 @@ fn a_stopped_process_that_holds_the_write_lock_stops_no_reader_and_writers_hear_
             assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(2) + AT_ONCE, "{waited:?}");
             assert!(matches!(store.probe().await, Err(StoreError::Unavailable(_))));
 
-            // The end comes at once, for waiting calls too.
+            // The store closes at once, for waiting calls, too.
             let begun = Instant::now();
             let (refused, closed) = tokio::join!(commit(&store, change()), store.close());
             assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
@@ -76,7 +76,7 @@ fn a_removal_that_waits_for_a_reader_does_not_hold_the_only_thread() {
         reader.execute_batch("BEGIN; SELECT count(*) FROM record").unwrap();
         let removal = Removal::One(RecordKey::new(Kind::Secret, *b"a"));
         let removing = Change { remove: vec![removal], scrub: true, ..Change::default() };
-        // The reader ends as soon as the thread is free for that.
+        // The reader ends as soon as the thread is free.
         let (ended, ()) = tokio::join!(commit(store, now(vec![removing])), async { drop(reader) });
         assert_eq!(ended, Ok(countersign::store::Committed::Done));
         assert_eq!(store.log_bytes(), 0, "what was removed is in no file any more");

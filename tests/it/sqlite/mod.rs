@@ -45,18 +45,18 @@ impl Other {
         Self { process, said }
     }
 
-    /// Has it do something; what it answers.
+    /// Sends an order, and returns the answer.
     pub(crate) fn ask(&mut self, what: &str) -> String {
         self.tell(what);
         self.next().expect("it must answer")
     }
 
-    /// Has it do something, without waiting for the answer.
+    /// Sends an order, without waiting for the answer.
     pub(crate) fn tell(&mut self, what: &str) {
         writeln!(self.process.stdin.as_mut().unwrap(), "{what}").unwrap();
     }
 
-    /// Its next line, if it has not ended.
+    /// The next line of the process; `None` if the process has ended.
     pub(crate) fn next(&mut self) -> Option<String> {
         for line in self.said.by_ref().lines() {
             if let Some(said) = line.unwrap().strip_prefix("> ") {
@@ -102,8 +102,8 @@ pub(crate) fn mode_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Every file under a folder with the hash of its bytes. Of the log's index only its existence: readers write to it,
-/// and it is rebuilt from the log.
+/// Every file under a folder with the hash of its bytes. The content of the log's index is left out: readers write to
+/// it, and it is rebuilt from the log.
 pub(crate) fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let is_index = |path: &Path| path.to_string_lossy().ends_with("-shm");
     let bytes = |path: &Path| if is_index(path) { Vec::new() } else { fs::read(path).unwrap() };

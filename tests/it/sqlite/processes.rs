@@ -43,12 +43,12 @@ fn whatever_was_acknowledged_survives_a_kill() {
     let mut acknowledged = BTreeSet::new();
     for kill in 0..KILLS {
         let mut process = Other::start("write", &world.root, &[]);
-        // A different number of answers each time, so that the kill falls into different moments.
+        // A different number of answers each time, so that the kill happens at different moments.
         for _ in 0..3 + kill % 17 {
             acknowledged.insert(process.next().unwrap());
         }
         process.process.kill().unwrap();
-        // The lines written before the kill.
+        // The lines that were written before the kill.
         acknowledged.extend(std::iter::from_fn(|| process.next()));
     }
     runtime(Writes::Inline).block_on(async {
@@ -63,7 +63,7 @@ fn whatever_was_acknowledged_survives_a_kill() {
     });
 }
 
-/// The `main` of the processes that the tests start; without their environment it does nothing.
+/// The `main` of the processes that the tests start. It does nothing without their environment.
 #[test]
 fn the_other_process() {
     let Some(task) = std::env::var_os(TASK) else { return };
@@ -91,7 +91,7 @@ async fn first_opening(world: &World) {
     say(if made { "made" } else { "found" });
 }
 
-/// Commits without end, and reports each commit after it was answered.
+/// Commits without end, and reports each commit after it was acknowledged.
 async fn write(store: &SharedStore) {
     let mut number = store.tail(0).await.unwrap().map_or(0, |tail| tail.seq);
     loop {
@@ -102,7 +102,7 @@ async fn write(store: &SharedStore) {
     }
 }
 
-/// Keeps a record with a number, and an audit record.
+/// Stores a record with a number, and an audit record.
 async fn kept(store: &SharedStore, number: u64, durable: Durable) -> Result<Committed, String> {
     let told = |error: StoreError| error.to_string();
     let last = store.tail(0).await.map_err(told)?.unwrap_or_else(|| tail(0, 0));
@@ -112,7 +112,7 @@ async fn kept(store: &SharedStore, number: u64, durable: Durable) -> Result<Comm
     commit(store, whole).await.map_err(told)
 }
 
-/// Does what it is told, line by line.
+/// Carries out orders, line by line.
 async fn obey(world: &World) {
     let mut store = None;
     let mut locking = None;
@@ -164,6 +164,6 @@ fn told_of(ended: Result<Committed, String>) -> String {
 
 /// The test harness uses standard output itself.
 pub(crate) fn say(line: &str) {
-    // Write in one piece, so that a kill can't cut a line.
+    // The line is written in one piece, so that a kill can't cut it.
     std::io::stderr().write_all(format!("> {line}\n").as_bytes()).unwrap();
 }

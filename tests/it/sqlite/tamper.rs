@@ -60,7 +60,7 @@ fn a_mac_of_another_length_is_read_as_a_wrong_one() {
         assert_eq!(read(&store, Kind::Secret, &[2]).await.unwrap().mac, [0; 32]);
         let last = store.tail(0).await.unwrap().unwrap();
         assert_eq!((last.seq, last.mac), (1200, [0; 32]));
-        // A reader with the right key notices before anything is added.
+        // A reader with the right key notices the change before anything is added.
         let moved = commit(&store, logging(tail(0, 1200), vec![row(0, 1201)])).await;
         assert_eq!(moved, Ok(Committed::Moved { tail: last }));
     });
@@ -108,7 +108,7 @@ fn a_write_that_a_changed_table_swallows_is_no_success() {
          UPDATE sqlite_schema SET sql = replace(sql, 'INTEGER PRIMARY KEY', 'INTEGER PRIMARY KEY ON CONFLICT IGNORE') \
          WHERE name = 'audit';",
     );
-    // A row at the next place, hidden behind the last one's number.
+    // A record with the id of the record that the commit adds.
     run(
         &world,
         "INSERT INTO record (n, kind, id, version, account, sort, life, mac, body) \
@@ -153,7 +153,7 @@ fn names_that_lead_astray_are_found_out() {
 #[test]
 fn a_damaged_page_is_told_as_damage() {
     let world = filled();
-    // Every page but those of the schema itself, with which nothing can be opened.
+    // Every root page except the schema's: with that one damaged, nothing can be opened.
     let roots: Vec<u32> = {
         let conn = rusqlite::Connection::open(world.vault()).unwrap();
         let mut statement = conn.prepare("SELECT rootpage FROM sqlite_schema WHERE rootpage > 1").unwrap();

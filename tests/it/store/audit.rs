@@ -1,4 +1,4 @@
-//! The audit log: chains that go on where they end, and pages of what matches.
+//! The audit log: chains that continue at their ends, and pages of the rows that match.
 
 use std::borrow::Cow;
 
@@ -95,7 +95,7 @@ fn mixed(chain: u32, seq: u64) -> AuditPut {
     let random = u128::from(seq.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 ^ u64::from(chain));
     let some = |of: u128, from: u128| Some(random / of % from).filter(|some| *some != 0);
     let mut row = row(chain, seq);
-    // Several records at one time, also of both chains.
+    // Several records have the same time, also in both chains.
     row.record.at = Timestamp::from_seconds(i64::try_from(seq / 3).unwrap());
     row.terms.account = some(1, 3).map(account);
     row.terms.actor_key = some(3, 5).map(key_id);
@@ -114,7 +114,7 @@ fn all() -> AuditQuery {
     AuditQuery { limit: 7, ..AuditQuery::default() }
 }
 
-/// Every record that a query asks for, page by page.
+/// Reads every record that a query matches, page by page.
 async fn everything(store: &SharedStore, query: &AuditQuery) -> Vec<AuditRecord> {
     let mut query = query.clone();
     let mut found = Vec::new();
@@ -261,7 +261,7 @@ fn a_chain_of_which_all_was_pruned_takes_any_place_to_go_on_from() {
     });
 }
 
-/// The processor time that this thread has taken, in nanoseconds.
+/// The processor time of this thread, in nanoseconds.
 #[cfg(target_os = "linux")]
 fn cpu() -> u64 {
     let taken = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
@@ -273,7 +273,7 @@ fn cpu() -> u64 {
 fn any_page_of_the_audit_log_under_any_two_filters_takes_less_than_20_ms_of_processor_time() {
     const MOST: u64 = 20_000_000;
 
-    // `.ci/run` has a million.
+    // `.ci/run` uses a million.
     let count = if std::env::var_os("COUNTERSIGN_LARGE").is_some() { 1_000_000 } else { 20_000 };
     let world = super::World::new(countersign::store::Writes::Inline);
     super::runtime(countersign::store::Writes::Inline).block_on(async {

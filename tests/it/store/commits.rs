@@ -1,4 +1,4 @@
-//! A commit: all of it or nothing, and only if what was read still holds.
+//! A commit: it happens completely or not at all, and only if the records that were read have not changed.
 
 use countersign::store::{Change, Commit, Committed, Durable, Expect, Kind, Life, RecordKey, Removal, StoreError};
 
@@ -75,7 +75,7 @@ fn what_a_change_expects_must_hold() {
         let (mut kept, mut rows) = (record(Kind::Use, b"u"), 0);
         done(store, putting([put(kept.clone())])).await;
         for (number, (expect, holds)) in cases.into_iter().enumerate() {
-            // As the commit of a code: it is logged, and replaces a record.
+            // Like the commit of a code: it is logged, and replaces a record.
             let next = after(&kept, &[u8::try_from(number).unwrap()]);
             let mut change = logging(tail(3, rows), vec![row(3, rows + 1)]);
             change.changes.push(Change { expect: vec![expect.clone()], ..putting([put(next.clone())]) });

@@ -1,4 +1,4 @@
-//! The end of a store: others are kept away, and then it is over for everybody.
+//! The end of a store: other holders are kept from writing, and then the store is closed for all.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn a_store_that_is_over_is_over_for_everybody_and_says_where_the_vault_went() {
     });
 }
 
-/// As [`check`], for a store that is not there any more after that.
+/// Like [`check`], for a promise after which the store is gone.
 fn check_to_the_end(promise: &impl AsyncFn(&countersign::store::SharedStore, &super::World)) {
     for writes in [countersign::store::Writes::Inline, countersign::store::Writes::Thread] {
         super::runtime(writes).block_on(async {

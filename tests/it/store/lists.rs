@@ -1,4 +1,4 @@
-//! Lists: in order, page by page, and of the work that a page is.
+//! Lists: in order, page by page, and with no more work than a page needs.
 
 use countersign::store::{Kind, Life, List, Record, SharedStore};
 

@@ -33,7 +33,7 @@ use uuid::Uuid;
 pub(crate) struct World {
     pub(crate) root: PathBuf,
     pub(crate) writes: Writes,
-    /// Removes the folder in the end, if it is this process's own.
+    /// Removes the folder at the end, if it is this process's own.
     _own: Option<TempDir>,
 }
 
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// Opens the store, and makes it first if it is not there.
+    /// Opens the store, and creates it first if it does not exist.
     pub(crate) async fn store(&self) -> SharedStore {
         match open(&self.request()).await.unwrap() {
             Opened::Store(store, _) => return store,
@@ -116,7 +116,7 @@ pub(crate) fn key_id(number: u128) -> KeyId {
     format!("{number:012}").parse().unwrap()
 }
 
-/// What a new store begins with.
+/// The first commit of a new store.
 pub(crate) fn header() -> Commit {
     now(vec![Change { put: vec![put(record(Kind::Header, b"header"))], ..Change::default() }])
 }
@@ -134,7 +134,7 @@ pub(crate) fn record(kind: Kind, id: &[u8]) -> Record {
     }
 }
 
-/// The record that comes after another one.
+/// The next version of a record.
 pub(crate) fn after(record: &Record, body: &[u8]) -> Record {
     Record { version: record.version + 1, body: body.to_vec(), ..record.clone() }
 }
@@ -170,7 +170,7 @@ pub(crate) async fn read(store: &SharedStore, kind: Kind, id: &[u8]) -> Option<R
     store.read(&[RecordKey::new(kind, id)]).await.unwrap().remove(0)
 }
 
-/// The MAC that the tests give the audit record with a number.
+/// The MAC of the tests' audit record with a number.
 pub(crate) fn mac(seq: u64) -> [u8; 32] {
     let mut mac = [1; 32];
     mac[..8].copy_from_slice(&seq.to_be_bytes());
@@ -181,7 +181,7 @@ pub(crate) fn tail(chain: u32, seq: u64) -> Tail {
     Tail { chain, seq, mac: mac(seq) }
 }
 
-/// An audit record of the second with its number, with no terms but an action.
+/// An audit record at the second of its number, with no terms except an action.
 pub(crate) fn row(chain: u32, seq: u64) -> AuditPut {
     let at = Timestamp::from_seconds(i64::try_from(seq).unwrap());
     let record = AuditRecord { chain, seq, at, body: format!("row {seq}").into_bytes(), mac: mac(seq) };
@@ -196,7 +196,7 @@ pub(crate) fn logging(after: Tail, rows: Vec<AuditPut>) -> Commit {
     Commit { changes: vec![change], tail: Some(after), durable: Durable::Now }
 }
 
-/// Adds audit records without terms up to a number.
+/// Adds audit records without terms up to the number `upto`.
 pub(crate) async fn logged(store: &SharedStore, chain: u32, upto: u64) {
     let from = store.tail(chain).await.unwrap().unwrap_or_else(|| tail(chain, 0));
     let rows = (from.seq + 1..=upto).map(|seq| row(chain, seq)).collect();

@@ -51,7 +51,8 @@ fn of_many_changes_with_taken_names_each_is_told_and_none_that_would_fit_without
     check(async |store, _| {
         done(store, putting([named(record(Kind::Seat, b"a"), &[1, 2], &[])])).await;
         let new = |id: &[u8], names: &[u8]| putting([named(record(Kind::Seat, id), names, &[])]);
-        // The second has put its first name before its second one was found to be taken; the third wants that one.
+        // The second change has put its first name before its second one is found to be taken; the third needs that
+        // first name.
         let changes = vec![new(b"b", &[3]), new(b"c", &[4, 2]), new(b"d", &[4]), new(b"e", &[1]), new(b"f", &[2])];
         let rest = vec![changes[0].clone(), changes[2].clone()];
         assert_eq!(commit(store, now(changes)).await, Ok(Committed::Taken { changes: vec![1, 3, 4] }));

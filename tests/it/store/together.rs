@@ -1,4 +1,4 @@
-//! Several holders of one store: they see each other, and no two of them change the same thing.
+//! Several holders of one store: each sees the others' changes, and no two of them change the same record.
 
 use std::sync::Arc;
 
@@ -39,8 +39,8 @@ fn holders_that_log_at_once_share_one_chain() {
     });
 }
 
-/// Adds one to a number, as all changes are made: read, decide, commit, and retry if another caller was faster.
-/// It is logged, in a chain of the caller's own that has so many rows.
+/// Adds one to a number, as all changes are made: read, decide, commit, and retry if another caller was faster. The
+/// change is logged in the caller's own chain, which has `rows` rows.
 async fn add_one(store: &SharedStore, chain: u32, rows: u64) -> u32 {
     for tries in 0..10_000 {
         let kept = read(store, Kind::Use, b"n").await.unwrap();
@@ -95,7 +95,7 @@ fn a_caller_who_is_gone_before_its_turn_leaves_nobody_waiting() {
         drop(gone);
         assert_eq!(store.commit(change(2)).await, Ok(Committed::Done));
         assert!(read(store, Kind::Use, &[2]).await.is_some());
-        // The first one may have happened or not; a whole record is there or none.
+        // The first commit may have happened or not; the record exists completely or not at all.
         let first = store.commit(change(1)).await;
         assert!(matches!(first, Ok(Committed::Done | Committed::Stale { .. })), "{first:?}");
     });

@@ -1,4 +1,4 @@
-//! Files that were damaged or edited: never a wrong code or right, and found.
+//! Files that were damaged or edited: they never lead to a wrong code or right, and the damage is found.
 
 use std::{
     collections::BTreeMap,
@@ -28,10 +28,10 @@ use crate::{
 };
 
 const PAGE: usize = 2048;
-/// Rows of the audit log that is edited.
+/// The number of rows in the audit log that is edited.
 const ROWS: u64 = 40;
 
-/// A vault with secrets, seats, keys and rows, closed, and what it answers when it is sound.
+/// A vault with secrets, seats, keys and rows, closed, and its answers while it is sound.
 struct Sound {
     bytes: Vec<u8>,
     key_file: PathBuf,
@@ -78,7 +78,7 @@ impl Sound {
         sound
     }
 
-    /// Puts a file in the place of the vault's, with the right key.
+    /// Replaces the vault's file, with the right key beside it.
     fn place(&self, root: &Path, bytes: &[u8]) -> Folder {
         for folder in ["data", "config/keys"] {
             let _ = fs::remove_dir_all(root.join(folder));
@@ -92,7 +92,7 @@ impl Sound {
         Folder::shared(root)
     }
 
-    /// Everything that a vault answers, by what was asked; an empty answer is a refusal.
+    /// All answers of a vault, by their questions; an empty answer is a refusal.
     async fn answers_of(&self, vault: &Vault) -> BTreeMap<String, String> {
         let mut answers = BTreeMap::new();
         let account = vault.status().default_account;
@@ -112,7 +112,7 @@ impl Sound {
         for (nth, token) in self.tokens.iter().enumerate() {
             let key = PlainKey::from_token(token).unwrap();
             let rights = service.authenticate(Offered::Key(key)).await;
-            // Of a key that is off: that it is.
+            // For a key that is off, the answer is the refusal's code.
             let rights = rights.map_or_else(|refusal| format!("{:?}", refusal.code()), |caller| format!("{caller:?}"));
             answers.insert(format!("rights {nth}"), rights);
         }
@@ -125,7 +125,7 @@ impl Sound {
     }
 }
 
-/// A command on the vault in a folder.
+/// Runs a command on the vault in a folder.
 fn command(root: &Path, key_file: &Path, arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     let key = root.join("config/keys").join(key_file.file_name().unwrap());
@@ -148,7 +148,7 @@ const COMMANDS: [&[&str]; 11] = [
     &["secret", "add", "--label", "new", "--generate"],
 ];
 
-/// One damage, in words.
+/// Makes one damage, and describes it.
 fn damage(bytes: &mut [u8], dice: &mut Dice) -> String {
     let pages = bytes.len() / PAGE;
     let (page, other) = (dice.below(pages), dice.below(pages));
@@ -213,14 +213,14 @@ fn bit_flips_zeroed_and_swapped_pages() {
     row.end();
 }
 
-/// Whether the doctor finds a damage, and what the vault answers.
+/// Whether the doctor finds a damage, and the vault's answers.
 async fn examined(sound: &Sound, placed: &Folder) -> (bool, BTreeMap<String, String>) {
     let _ = fs::remove_dir_all(placed.root.join("state"));
     let Ok(vault) = placed.open().await else { return (true, BTreeMap::new()) };
     let problems = vault.examine().await.map_or(1, |examined| examined.problems.len());
     let finding = vault.verify(&[]).await.map_or(true, |report| report.finding.is_some());
     let answers = sound.answers_of(&vault).await;
-    // A vault so damaged may not be closed in order.
+    // A vault with this damage may not close in order.
     let _ = vault.close().await;
     (problems > 0 || finding, answers)
 }
@@ -245,7 +245,7 @@ fn repairs_of_bit_flips_zeroed_and_swapped_pages() {
         match runtime().block_on(mended(&sound, &placed, &backup)) {
             Ok(Some(problems)) => problems.into_iter().for_each(|problem| row.lose(format!("{what}: {problem}"))),
             Ok(None) => of_no_use += 1,
-            // The schema, or all records: these are restored with the whole backup.
+            // The schema or all records are damaged: such a vault is restored from the whole backup.
             Err(told) if told.contains("is damaged or no vault") || told.contains("newer than this version") => {
                 refused += 1;
                 let kept = fs::read(placed.file()).unwrap();
@@ -260,7 +260,7 @@ fn repairs_of_bit_flips_zeroed_and_swapped_pages() {
     row.end();
 }
 
-/// Repairs a vault, and returns what is not as it should be then; `None`: it was called sound.
+/// Repairs a vault, and returns what is wrong afterwards, or `None` if there was nothing to repair.
 async fn mended(sound: &Sound, placed: &Folder, backup: &Path) -> Result<Option<Vec<String>>, String> {
     let request = placed.existing();
     let attempt = async |from, act| {
@@ -268,7 +268,7 @@ async fn mended(sound: &Sound, placed: &Folder, backup: &Path) -> Result<Option<
         let repaired = repair(&request, from, act, Arc::new(SystemRandom), now).await;
         repaired.map_err(|error| error.to_string())
     };
-    // Without the backup, what is left is what the doctor finds then.
+    // A plan without the backup reports everything that the doctor finds.
     let alone = attempt(None, Act::Plan).await?;
     if alone == Repaired::default() {
         return Ok(None);
@@ -302,7 +302,7 @@ async fn mended(sound: &Sound, placed: &Folder, backup: &Path) -> Result<Option<
     Ok(Some(problems))
 }
 
-/// One edit of an audit log with these rows, as somebody without the key would make it.
+/// One edit of an audit log with these rows, as a person without the key would make it.
 fn edit(first: u64, last: u64, dice: &mut Dice) -> String {
     let among = |dice: &mut Dice, from: u64, to: u64| from + dice.below(usize::try_from(to - from + 1).unwrap()) as u64;
     let (row, other) = (among(dice, first, last), among(dice, first, last));
@@ -312,14 +312,15 @@ fn edit(first: u64, last: u64, dice: &mut Dice) -> String {
         1 => format!("UPDATE audit SET mac = randomblob(32) WHERE place = {row}"),
         2 | 3 => {
             let at = 1 + dice.below(40);
-            // A byte that is never the one that was there.
+            // The new byte always differs from the old one.
             let other = format!("CASE substr(body, {at}, 1) WHEN X'7E' THEN '!' ELSE '~' END");
             format!(
                 "UPDATE audit SET body = CAST(substr(body, 1, {at} - 1) || {other} || substr(body, {at} + 1) AS BLOB) \
                  WHERE place = {row}"
             )
         }
-        // What finds a row. (That it is found by more than it holds changes no answer: what it holds is looked at.)
+        // The terms by which a row is found. (Finding it by additional terms changes no answer, because its contents
+        // are checked.)
         4 => format!("UPDATE audit SET account = randomblob(16) WHERE place = {row} AND account IS NOT NULL"),
         5 => format!("UPDATE audit SET action = 'forged' WHERE place = {row}"),
         6 => format!("DELETE FROM audit WHERE place >= {row}"),
@@ -357,7 +358,8 @@ fn audit_edits_cuts_swaps_and_insertions_below_and_above_a_pruned_base() {
         for ending in ["-wal", "-shm"] {
             let _ = fs::remove_file(world.root.join(format!("data/vault.db{ending}")));
         }
-        // Somebody who can write the vault on another machine: without the state file, which would tell, too.
+        // An attacker who can write the vault on another machine: the state file, which would reveal the edit too, is
+        // missing.
         let _ = fs::remove_dir_all(world.root.join("state"));
         fs::write(world.file(), bytes).unwrap();
         let mut sql = edit(*first, *last, &mut row.dice);
@@ -379,7 +381,7 @@ fn audit_edits_cuts_swaps_and_insertions_below_and_above_a_pruned_base() {
     row.end();
 }
 
-/// A closed vault whose log has these rows, pruned up to one of them.
+/// A closed vault with [`ROWS`] rows in its log, pruned up to one of them.
 async fn log(pruned: Option<u64>) -> (Folder, Vec<u8>, u64, u64) {
     let world = World::new().await;
     for step in 2..=ROWS {

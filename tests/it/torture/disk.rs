@@ -1,4 +1,4 @@
-//! Disks that fail at one operation, or have no room for a while.
+//! Disks that fail at one operation, or are full for some time.
 
 use std::{
     ffi::OsString,
@@ -23,7 +23,7 @@ pub(super) enum Fault {
     Killed = 5,
 }
 
-/// What says at which operation on a folder's files a process meets a fault.
+/// The control file: the operation on a folder's files at which a process meets a fault.
 pub(super) struct Control {
     file: File,
     path: PathBuf,
@@ -49,14 +49,14 @@ impl Control {
         Other::start(WORKER, root, &environment)
     }
 
-    /// The operation with this number, counted from now on, fails.
+    /// Makes the operation with this number fail, counted from now on.
     pub(super) fn set(&self, fault: Fault, at: usize) {
         self.file.write_all_at(&0_i32.to_ne_bytes(), 0).unwrap();
         self.file.write_all_at(&i32::try_from(at).unwrap().to_ne_bytes(), 4).unwrap();
         self.file.write_all_at(&(fault as i32).to_ne_bytes(), 0).unwrap();
     }
 
-    /// How many operations are left until then; none: it was met.
+    /// The number of operations until then; 0 after the fault.
     pub(super) fn left(&self) -> usize {
         let mut left = [0; 4];
         self.file.read_exact_at(&mut left, 4).unwrap();
@@ -64,11 +64,11 @@ impl Control {
     }
 }
 
-/// What a vault goes through, from its making to its closing, again and again.
+/// The orders of a vault's life, from its creation to its closing; they are repeated.
 const ORDERS: [&str; 12] =
     ["make", "add", "code", "code", "seat", "list", "add", "remove", "close", "open", "add", "close"];
 
-/// A worker on a disk that fails at a chosen operation, and what it was told.
+/// A worker on a disk that fails at a chosen operation, and its acknowledgements.
 struct Failing {
     root: PathBuf,
     control: Control,
@@ -116,7 +116,7 @@ impl Failing {
         }
     }
 
-    /// Has an order carried out; the answer.
+    /// Sends an order, and returns the answer.
     fn ask(&mut self, order: &str) -> String {
         self.process.tell(order);
         let answer = self.process.next().unwrap_or_else(|| "it has ended".to_owned());
@@ -145,7 +145,7 @@ fn at_each_operation(name: &'static str, fault: Fault) {
             let answer = failing.ask(&order);
             let has_failed = failing.has_failed();
             failing.set(Fault::None, 0);
-            // Without a restart. What was closed, as well as it could be, is opened again.
+            // The worker is not restarted. A vault that was closed, as far as possible, is opened again.
             let again = match *what {
                 "close" if has_failed => {
                     let open = failing.order("open");
@@ -204,13 +204,13 @@ fn disk_full_and_freed() {
             assert!(add(&mut failing).starts_with("ok"));
         }
         failing.set(Fault::FullFromNowOn, 1 + row.dice.below(40));
-        // The disk gets full at some operation of these.
+        // The disk becomes full at one of these operations.
         let first = (0..64).map(|_| add(&mut failing)).find(|answer| !answer.starts_with("ok")).unwrap_or_default();
         let second = add(&mut failing);
         let (listed, code) = (failing.ask("list"), failing.ask("code"));
         failing.set(Fault::None, 0);
         let freed = [add(&mut failing), failing.ask("code")];
-        // A full disk may say so at a write or at a sync.
+        // A full disk may be reported at a write or at a sync.
         let names_it = |told: &str| told.contains("full") || told.contains("the disk did not confirm a write");
         let is_told = first.starts_with("no the vault c") && names_it(&second) && names_it(&code);
         if !is_told || !listed.starts_with("ok") || freed.iter().any(|answer| !answer.starts_with("ok")) {

@@ -23,7 +23,7 @@ fn key(number: u64) -> [u8; 32] {
     bytes
 }
 
-/// A random source that gives the bytes of a key.
+/// A random source that returns the bytes of the key with this number.
 struct Fixed(u64);
 
 impl Random for Fixed {
@@ -39,7 +39,7 @@ fn private(path: &Path, bytes: &[u8]) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// The source of a kind with a key of this number.
+/// The source of this kind with the key of this number.
 fn source(kind: &str, root: &Path, number: u64) -> Source {
     let text = BASE64.encode(&key(number));
     match kind {
@@ -66,7 +66,7 @@ fn request(folder: &Folder, source: Source) -> VaultRequest {
     VaultRequest { source: Arc::new(source), ..folder.request() }
 }
 
-/// Everything that an open could change.
+/// The contents of all files that opening could change.
 fn bytes(root: &Path) -> Vec<BTreeMap<PathBuf, Vec<u8>>> {
     ["data", "state"].map(|name| contents(&root.join(name))).into_iter().collect()
 }
@@ -87,7 +87,8 @@ fn wrong_keys(kind: &'static str, name: &'static str) {
         let right = vault::open(&request(&folder, source(kind, &root, 0)), Arc::new(SystemRandom)).await.unwrap();
         right.close().await.unwrap();
         if kind == "passphrase" {
-            // What the vault's slot asks for costs a third of a second a try. A wrong passphrase is as wrong for less.
+            // The parameters of the vault's slot take a third of a second for each try. A wrong passphrase is refused
+            // with less as well.
             let cheap = "UPDATE record SET body = CAST(replace(replace(CAST(body AS TEXT), '\"memory_kib\":\"65536\"', \
                          '\"memory_kib\":\"8\"'), '\"passes\":\"3\"', '\"passes\":\"1\"') AS BLOB) WHERE kind = 1";
             assert_eq!(folder.edit(cheap), 1);

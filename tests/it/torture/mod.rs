@@ -45,7 +45,7 @@ use crate::{
 /// The task of a process that works on a vault.
 pub(crate) const WORKER: &str = "torture";
 
-/// A file to which a worker appends what was acknowledged, among the writes that the disk got (`shim.c`).
+/// The file to which a worker appends its acknowledgements, between the writes that reach the disk (`shim.c`).
 const WRITES: &str = "COUNTERSIGN_WRITES";
 
 /// One row of the table while it runs.
@@ -60,7 +60,7 @@ impl Row {
     fn new(name: &'static str, once: usize) -> Self {
         let set = |name| std::env::var_os(name).map(|text| text.to_str().unwrap().parse::<u64>().unwrap());
         let factor = usize::try_from(set("COUNTERSIGN_TORTURE").unwrap_or(1)).unwrap();
-        // The same for everybody who tests a change; another one whenever the suite is run for its own sake.
+        // Without `COUNTERSIGN_TORTURE` the seed is the same for all who test a change; with it the seed is random.
         let of_name = || {
             let mut hash = DefaultHasher::new();
             hash.write(name.as_bytes());
@@ -73,7 +73,7 @@ impl Row {
         Self { name, times: once * factor, lost: Vec::new(), dice: Dice(seed) }
     }
 
-    /// Something that should have held did not.
+    /// Records a violated guarantee.
     fn lose(&mut self, what: impl Into<String>) {
         let what = what.into();
         println!("torture: {}: LOST {what}", self.name);
@@ -92,13 +92,13 @@ fn is_outrun(told: &str) -> bool {
         && (told.contains("other processes were faster") || told.contains("holds the vault's write lock"))
 }
 
-/// What processes on one vault have been told.
+/// The acknowledgements that processes on one vault have received.
 #[derive(Debug, Default, Clone)]
 struct Told {
     added: BTreeSet<String>,
-    /// Removed, or perhaps removed.
+    /// Secrets that are removed, or perhaps removed.
     removed: BTreeSet<String>,
-    /// The removal was acknowledged.
+    /// Secrets whose removal was acknowledged.
     gone: BTreeSet<String>,
 }
 
@@ -113,7 +113,7 @@ impl Told {
         };
     }
 
-    /// What a vault with these secrets lacks of it, or has although it should not.
+    /// Returns an error with the added secrets that are missing, and the removed ones that are back.
     fn compare(&self, live: &BTreeSet<String>) -> Result<(), String> {
         let lost: Vec<_> = self.added.difference(&self.removed).filter(|id| !live.contains(*id)).collect();
         let back: Vec<_> = self.gone.intersection(live).collect();
@@ -121,7 +121,7 @@ impl Told {
     }
 }
 
-/// The secrets of a vault in which everything is sound.
+/// The secrets of a vault, or an error if anything in it is not sound.
 async fn live_in(vault: &Vault) -> Result<BTreeSet<String>, String> {
     let said = |error: StoreError| error.to_string();
     let listed = vault.secrets(vault.status().default_account, Life::Live, Page::ALL).await.map_err(said)?;
@@ -133,7 +133,7 @@ async fn live_in(vault: &Vault) -> Result<BTreeSet<String>, String> {
     Err(format!("damaged {:?}, doctor {problems:?}, audit log {finding:?}", listed.damaged))
 }
 
-/// Opens the vault in a folder, with its key and state, and compares it with what was told.
+/// Opens the vault in a folder, with its key and state, and compares it with the acknowledgements.
 async fn check(root: &Path, told: &Told) -> Result<(), String> {
     let vault = Folder::shared(root).open().await.map_err(|error| error.to_string())?;
     let live = live_in(&vault).await;
@@ -157,14 +157,14 @@ fn worker(root: &Path) -> Other {
     Other::start(WORKER, root, &[])
 }
 
-/// What a worker has open.
+/// The vault that a worker has open.
 struct Work {
     service: Service,
     person: Principal,
     own: Vec<(SecretId, Seed)>,
 }
 
-/// The `main` of a worker: does what it is told, line by line.
+/// The `main` of a worker: carries out orders, line by line.
 pub(crate) async fn work(root: &Path) {
     let mut work = None;
     for line in std::io::stdin().lock().lines() {
@@ -172,7 +172,7 @@ pub(crate) async fn work(root: &Path) {
         let (what, rest) = line.split_once(' ').unwrap_or((&line, ""));
         if what == "open" {
             if let Some(Work { service, .. }) = work.take() {
-                // That it can't be closed was for another order to find.
+                // A failure to close it is reported by another order.
                 let _ = service.close().await;
             }
             match open(&root.join(rest)).await {
@@ -226,7 +226,7 @@ impl Work {
             "remove" => {
                 let secret_id: SecretId = rest.parse().unwrap();
                 match service.perform(person, DeleteSecret { secret_id }).await {
-                    // Done by the try whose outcome was unknown.
+                    // The secret was removed by the try whose outcome was unknown.
                     Err(refusal) if refusal.code() == ErrorCode::NotFound => {}
                     ended => ended?,
                 }
@@ -268,7 +268,7 @@ impl Work {
     }
 }
 
-/// Calls of every kind, as many as told, each reported after it was acknowledged.
+/// Makes calls of every kind, as many as ordered, and reports each after it was acknowledged.
 async fn load(work: &mut Work, root: &Path, orders: &str) {
     let (seed, count) = orders.split_once(' ').unwrap();
     let mut dice = Dice(seed.parse().unwrap());
@@ -285,7 +285,7 @@ async fn load(work: &mut Work, root: &Path, orders: &str) {
         };
         match ended {
             Ok(line) => tell(&line),
-            // Another process has written for two seconds.
+            // Another process has been writing for two seconds.
             Err(refusal) => {
                 let said = refusal.to_string();
                 assert!(refusal.code() == ErrorCode::Unavailable && !said.contains("root key"), "{said}");

@@ -1,6 +1,6 @@
-//! The power cut at any moment of a workload. `shim.c` logs what two processes write, sync and name; a test plays that
-//! log up to some moment, keeps what was synced, drops or tears the rest, and opens what the disk then has: the vault, its
-//! key and its state, folders included.
+//! The power is cut at any moment of a workload. `shim.c` logs the writes, syncs and names of two processes; a test
+//! replays that log up to some moment, keeps what was synced, drops or tears the rest, and opens what the disk then
+//! has: the vault, its key and its state, folders included.
 
 use std::{
     collections::BTreeMap,
@@ -15,35 +15,35 @@ use crate::{
     sqlite::{Other, faults::shim, private_dir, set_mode},
 };
 
-/// Cuts of one recording.
+/// The number of cuts for one recording.
 const CUTS: usize = 250;
-/// Calls of each of the two processes in a recording.
+/// The number of calls of each of the two processes in a recording.
 const CALLS: usize = 30;
-/// A disk writes at least so much in one piece.
+/// The number of bytes that a disk writes at least in one piece.
 const SECTOR: usize = 512;
 
-/// What a line of the log says happened.
+/// An event in the log.
 enum Event {
-    /// A new file has this number.
+    /// A new file gets this number.
     New(u64),
     Write(u64, usize, Vec<u8>),
     Cut(u64, usize),
     Synced(u64),
-    /// The names in a folder, as processes see them; `true`: they are on the disk.
+    /// The names in a folder, as processes see them; `true` if they are on the disk.
     Names(bool, PathBuf, Vec<(String, Option<u64>)>),
-    /// What a process was told.
+    /// An acknowledgement to a process.
     Told(String),
 }
 
-/// Runs the workload on a new vault; what it wrote.
+/// Runs the workload on a new vault, and returns the events.
 fn record(root: &Path, dice: &mut Dice) -> Vec<Event> {
     let load = |dice: &mut Dice| format!("load {} {CALLS}", dice.below(1 << 30));
     let orders = [load(dice), "rotate key".to_owned(), "rotate data".to_owned(), load(dice), "rotate root".to_owned()];
-    // One of them also gives the vault new keys.
+    // The first process also gives the vault new keys.
     recorded(root, &[&orders, &[load(dice)]])
 }
 
-/// Runs a process for each list of orders on a new vault; what they wrote.
+/// Runs a process for each list of orders on a new vault, and returns the events.
 fn recorded(root: &Path, work: &[&[String]]) -> Vec<Event> {
     let (_own, aside) = folder();
     let log = aside.join("writes");
@@ -106,23 +106,23 @@ fn names(lines: &str) -> Vec<(String, Option<u64>)> {
     lines.lines().map(name).collect()
 }
 
-/// The names in a folder: of a file, its place among the disk's; `None`: of another folder.
+/// The names in a folder, each with the file's index in `Disk::files`, or `None` for a folder.
 type View = Vec<(String, Option<usize>)>;
 
-/// A file: what is on the disk, and what was done to it since: `None` cuts it.
+/// A file: its bytes on the disk, and the later changes; `None` truncates the file.
 #[derive(Default)]
 struct Kept {
     synced: Vec<u8>,
     since: Vec<(usize, Option<Vec<u8>>)>,
 }
 
-/// What a disk has, and may have.
+/// The state of a disk: what is synced, and what may have reached it.
 #[derive(Default)]
 struct Disk {
     files: Vec<Kept>,
-    /// Which of them has a number now.
+    /// The index of the file that has a number now.
     numbers: BTreeMap<u64, usize>,
-    /// The names on the disk, and later ones that may be.
+    /// The names on the disk, and later ones that may have reached it.
     folders: BTreeMap<PathBuf, (View, Vec<View>)>,
     told: Told,
 }
@@ -168,11 +168,11 @@ impl Disk {
         }
     }
 
-    /// Writes what may be left after a power cut into a folder that stands for the logged one.
+    /// Writes a state that a power cut may leave, into a folder that stands for the logged one.
     fn cut(&self, from: &Path, to: &Path, how: How, dice: &mut Dice) {
         private_dir(to);
         let Some((synced, since)) = self.folders.get(from) else { return };
-        // A file system keeps the order of its names.
+        // A file system keeps the order in which names change.
         let kept = match how {
             How::Nothing => 0,
             How::Everything => since.len(),
@@ -192,7 +192,7 @@ impl Disk {
     }
 }
 
-/// What a power cut leaves of what was not synced.
+/// The part of the unsynced changes that a power cut leaves.
 #[derive(Debug, Clone, Copy)]
 enum How {
     Nothing,
@@ -259,7 +259,7 @@ fn power_cut() {
     row.end();
 }
 
-/// Beside a reader, SQLite copies a part of the log and does not sync the copy. The log goes on meanwhile.
+/// Beside a reader, SQLite copies a part of the log and does not sync the copy. The log grows meanwhile.
 #[test]
 fn what_was_copied_beside_a_reader_may_be_taken_back_by_a_power_cut() {
     let (_own, root) = folder();

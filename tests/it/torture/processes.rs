@@ -29,7 +29,7 @@ pub(super) fn loaded(root: &Path, row: &mut Row) -> Other {
     process
 }
 
-/// The next line of a process that nobody kills.
+/// Reads the next line of a process that is not killed.
 pub(super) fn hear(process: &mut Other, told: &mut Told) {
     told.take(&process.next().expect("it ended by itself"));
 }
@@ -52,7 +52,7 @@ fn kill_9_of_one_of_four_processes_under_load() {
             let next = loaded(&root, &mut row);
             end(std::mem::replace(&mut processes[victim], next), &mut told);
         }
-        // The last ones are killed, too, but not counted: they are not one of four.
+        // The last processes are killed, too, but not counted: fewer than four are running then.
         for process in processes {
             end(process, &mut told);
         }
@@ -63,7 +63,7 @@ fn kill_9_of_one_of_four_processes_under_load() {
     row.end();
 }
 
-/// Kills a process and takes what it had said before.
+/// Kills a process, and reads the lines that it wrote before.
 pub(super) fn end(mut process: Other, told: &mut Told) {
     process.process.kill().unwrap();
     process.process.wait().unwrap();
@@ -144,7 +144,8 @@ fn backups_of_a_vault_under_load_restored_and_compared() {
             end(process, &mut told);
         }
         for (before, live) in restored {
-            // What was removed at any time may be in it or not, but not what was acknowledged as removed before.
+            // A secret that was removed at any time may be in the backup or not, except those whose removal was
+            // acknowledged before.
             let before = Told { removed: told.removed.clone(), ..before };
             if let Err(lost) = live.and_then(|live| before.compare(&live)) {
                 row.lose(lost);
@@ -154,7 +155,7 @@ fn backups_of_a_vault_under_load_restored_and_compared() {
     row.end();
 }
 
-/// Restores the backup with the key alone; the secrets that are in it then.
+/// Restores the backup with the key alone, and returns its secrets.
 async fn live_in_restored(root: &Path) -> Result<BTreeSet<String>, String> {
     let elsewhere = Folder::new();
     let keys = elsewhere.root.join("config/keys");

@@ -25,7 +25,7 @@ use crate::{
     vault::kit::{Folder, NOW, World},
 };
 
-/// The whole number of kills.
+/// The most kills in a run.
 const WHOLE: usize = 2_000;
 
 /// The work of the process that is killed.
@@ -36,7 +36,8 @@ pub(super) async fn carry_out(root: &Path) -> Result<(), String> {
     vault.close().await.map_err(|error| error.to_string())
 }
 
-/// A vault that has changed since its backup was made, with the last change in its log. It stays open, so that the log stays.
+/// A vault that has changed since its backup was made, with the last change in its log. It stays open, so that the log
+/// is kept.
 struct Changed {
     world: World,
     kept: SecretId,
@@ -58,7 +59,7 @@ impl Changed {
         Self { world, kept, late, told: Told { added: added.into(), ..Told::default() } }
     }
 
-    /// A copy of all of it.
+    /// Copies the folder.
     fn copy(&self) -> (TempDir, PathBuf) {
         let (own, root) = folder();
         private_dir(&root.join("config"));
@@ -75,8 +76,8 @@ impl Changed {
         (own, root)
     }
 
-    /// Opens what a killed restore has left, by a command that may also make a vault, and does what it says; in which state
-    /// that was.
+    /// Opens the state that a killed restore has left, with a request that may also create a vault, and follows the
+    /// error's instructions. Returns the name of the state.
     async fn after(&self, root: &Path, by_name: bool) -> Result<&'static str, String> {
         let told = match Folder::shared(root).open().await {
             Ok(vault) if vault.status().made => return Err("a new vault was made".to_owned()),
@@ -103,7 +104,7 @@ impl Changed {
         }
     }
 
-    /// Which vault it is, if all is as it should be.
+    /// Which of the two vaults it is, if everything is in order.
     async fn judged(&self, root: &Path, vault: Vault) -> Result<&'static str, String> {
         let live = live_in(&vault).await?;
         let said = |error: vault::StoreError| error.to_string();
@@ -152,7 +153,7 @@ fn kill_9_at_each_operation_of_a_restore() {
     let run = runtime();
     let changed = run.block_on(Changed::new());
     let control = Control::new();
-    // How many there are.
+    // A restore that is not killed counts the operations.
     let most = usize::try_from(i32::MAX).unwrap();
     let (_own, root) = changed.copy();
     let mut process = control.worker(&root);

@@ -22,13 +22,13 @@ use crate::{
     vault::kit::{Folder, NOW, metadata},
 };
 
-/// The whole number of rotations.
+/// The most rotations in a run.
 const WHOLE: usize = 200;
-/// Rotations of one vault.
+/// The number of rotations of one vault.
 const ROTATIONS: usize = 10;
 /// The most processes that are killed in one rotation.
 const KILLS: usize = 4;
-/// Secrets from the start, so that sealing them anew takes several commits.
+/// Secrets that exist from the start, so that sealing them anew takes several commits.
 const SECRETS: u128 = 400;
 
 #[test]
@@ -44,7 +44,7 @@ fn rotations_under_load_with_kills() {
         let rotations = left.min(ROTATIONS);
         left -= rotations;
         for _ in 0..rotations {
-            // As often a data key as a key that opens the vault, and the root key now and then.
+            // A data key and a key that opens the vault are rotated equally often, the root key less often.
             let what = ["data", "key", "data", "key", "root"][row.dice.below(5)];
             killed += rotate(&root, what, &mut row, (&mut processes, &mut told));
             let victim = row.dice.below(PROCESSES);
@@ -53,7 +53,7 @@ fn rotations_under_load_with_kills() {
             }
             let next = loaded(&root, &mut row);
             end(std::mem::replace(&mut processes[victim], next), &mut told);
-            // Each process says something after the rotation, so none has ended by itself.
+            // Each process reports a line after the rotation, so none has ended by itself.
             for process in &mut processes {
                 hear(process, &mut told);
             }
@@ -72,7 +72,8 @@ fn rotations_under_load_with_kills() {
     row.end();
 }
 
-/// Rotates a key, by processes that are killed at some moment until one is left to end. Returns the number of kills.
+/// Rotates a key with processes that are killed at some moment, until one is left to finish. Returns the number of
+/// kills.
 fn rotate(root: &Path, what: &str, row: &mut Row, (processes, told): (&mut [Other], &mut Told)) -> usize {
     let mut killed = 0;
     loop {
@@ -80,7 +81,7 @@ fn rotate(root: &Path, what: &str, row: &mut Row, (processes, told): (&mut [Othe
         process.tell("open");
         process.tell(&format!("rotate {what}"));
         let is_victim = killed < KILLS && !row.dice.one_in(3);
-        // The first line says that the vault is open.
+        // The first line reports that the vault is open.
         let heard = if is_victim { 1 + row.dice.below(6) } else { usize::MAX };
         let mut said = Vec::new();
         while said.len() < heard {
@@ -92,7 +93,7 @@ fn rotate(root: &Path, what: &str, row: &mut Row, (processes, told): (&mut [Othe
             }
         }
         if is_victim {
-            // A moment that the others' work decides.
+            // The moment depends on the work of the others.
             for _ in 0..row.dice.below(6) {
                 hear(&mut processes[row.dice.below(PROCESSES)], told);
             }
@@ -103,7 +104,7 @@ fn rotate(root: &Path, what: &str, row: &mut Row, (processes, told): (&mut [Othe
         }
         match said.last() {
             Some(last) if last.starts_with("ok rotated") => return killed,
-            // The next one goes on.
+            // The next process continues the rotation.
             Some(last) if last.starts_with("no ") && !is_outrun(last) => {
                 row.lose(last);
                 return killed;
@@ -117,7 +118,7 @@ fn rotate(root: &Path, what: &str, row: &mut Row, (processes, told): (&mut [Othe
     }
 }
 
-/// Secrets from the start.
+/// Adds the secrets that exist from the start.
 async fn fill(root: &Path, told: &mut Told) {
     let vault = Folder::shared(root).open().await.unwrap();
     let account = vault.status().default_account;
@@ -133,7 +134,7 @@ async fn fill(root: &Path, told: &mut Told) {
     vault.close().await.unwrap();
 }
 
-/// Whether a last rotation leaves one data key, one key file and one key that opens the vault.
+/// Checks that a last rotation leaves one data key, one key file and one key that opens the vault.
 async fn is_finished(root: &Path) -> Result<(), String> {
     let vault = Folder::shared(root).open().await.map_err(|error| error.to_string())?;
     let entry = AuditEntry::by(Actor::Person, Action::VaultRotate, NOW);

@@ -233,7 +233,7 @@ async fn pages_go_on_where_the_last_one_ended_in_either_direction() {
             let ask = AuditAsk { from, limit: 5, newest };
             let page = world.vault.audit_page(&AuditFilter::default(), &ask).await.unwrap();
             seqs.extend(page.rows.iter().map(|row| row.seq));
-            // As callers pass it on.
+            // Callers pass the position on as text.
             let Some(next) = page.next else { break };
             from = Some(next.to_string().parse().unwrap());
         }

@@ -1,4 +1,4 @@
-//! Drafts: all or nothing, only if their conditions still hold, and many in one commit.
+//! Drafts: they happen completely or not at all, only if their conditions still hold, and many in one commit.
 
 use std::{
     sync::{
@@ -227,7 +227,7 @@ async fn one_stale_change_does_not_hold_up_the_others_of_its_commit() {
         .map(|nth| {
             let (world, done) = (Arc::clone(&world), Arc::clone(&done));
             tokio::spawn(async move {
-                // Every one must come through in the end: nobody else has changed it each time.
+                // Every caller must succeed in the end: the other changes can't make it stale each time.
                 for _ in 0..64 {
                     let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
                     let new = metadata("Acme", &format!("ada {nth}"));
@@ -263,7 +263,7 @@ async fn two_processes_write_one_audit_log_in_turn() {
 async fn a_caller_that_stops_waiting_stops_nothing() {
     let world = World::new().await;
     for step in 0..8 {
-        // Asked once, and then dropped.
+        // The future is polled once, and then dropped.
         let _ = tokio::time::timeout(Duration::ZERO, world.row(step)).await;
     }
     world.row(99).await;

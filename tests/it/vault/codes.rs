@@ -1,4 +1,5 @@
-//! Codes as operations give them: read, decide, commit, again if somebody was faster. No step goes to two callers.
+//! Codes as operations give them: read, decide, commit, and repeat if another caller was faster. No step goes to two
+//! callers.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +27,7 @@ use super::kit::{Folder, NOW, World};
 /// The longest that a test waits for others.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Single-use steps from a moment on, as many as a caller is given in so many tries.
+/// Gives a single-use step at a time, and returns `None` if the caller would have to wait.
 async fn give(vault: &Vault, secret: SecretId, now: Timestamp) -> Option<Step> {
     let wish = CodeWish { min_validity: 0, single_use: true, max_wait: Duration::ZERO };
     loop {
@@ -93,7 +94,7 @@ async fn thirty_two_callers_get_no_step_twice() {
 
 const PROCESSES: usize = 3;
 
-/// What the other processes of the test below do; without its variable it does nothing.
+/// The `main` of the other processes of the test below. It does nothing without their variable.
 #[tokio::test]
 async fn another_process_takes_steps() {
     let Some(root) = std::env::var_os("COUNTERSIGN_TEST_STEPS_IN") else { return };

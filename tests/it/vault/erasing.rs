@@ -1,4 +1,4 @@
-//! Erasing what was deleted, by a clock that can be trusted, and sweeping what no longer counts.
+//! Erases deleted secrets, by a clock that can be trusted, and sweeps records that no longer count.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn later(hours: u64) -> Timestamp {
     NOW.plus(Duration::from_hours(hours))
 }
 
-/// A secret that was deleted at a time, and is restored and deleted again if it was deleted before.
+/// Marks a secret as deleted at a time; `None` restores it.
 async fn deleted_at(world: &World, id: SecretId, at: Option<Timestamp>) {
     let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
     let action = if at.is_some() { Action::SecretDelete } else { Action::SecretRestore };
@@ -28,7 +28,7 @@ async fn deleted_at(world: &World, id: SecretId, at: Option<Timestamp>) {
     assert_eq!(world.vault.draft(entry).set_deleted(&kept, at).commit().await.unwrap(), Outcome::Done);
 }
 
-/// How often erasing was held back, as the audit log says.
+/// How often erasing was held back, by the audit log.
 async fn held_back(world: &World) -> usize {
     let filter = AuditFilter { action: Some(Action::SecretErase), ..AuditFilter::default() };
     let page = world.vault.audit_page(&filter, &AuditAsk { limit: 99, ..AuditAsk::default() }).await.unwrap();
@@ -72,7 +72,7 @@ async fn an_old_try_does_not_let_one_start_with_a_clock_that_is_ahead_erase_what
     assert_eq!(erased_at(&world, later(8 * 24)).await, HELD_BACK);
     deleted_at(&world, id, None).await;
     deleted_at(&world, id, Some(later(30 * 24))).await;
-    // Nine days ahead, once; and then indeed.
+    // The clock is nine days ahead, once; later the time has really passed.
     assert_eq!(erased_at(&world, later(39 * 24)).await, HELD_BACK);
     assert_eq!(erased_at(&world, later(30 * 24)).await, Erased::default());
     assert!(world.vault.secret(world.account(), id).await.unwrap().is_some());
@@ -98,7 +98,7 @@ async fn every_registration_that_no_longer_counts_is_swept_and_not_a_thousand_a_
     world.check_sound().await;
 }
 
-/// The erasing of a long deleted secret, as it was decided at a time.
+/// Erases secrets that were deleted seven days before a time, as decided at that time.
 async fn erased_at(world: &World, at: Timestamp) -> Erased {
     let entry = AuditEntry { at, ..world.entry(Action::SecretErase) };
     world.vault.erase_deleted(at.minus(Duration::from_hours(7 * 24)), &entry).await.unwrap()
@@ -111,12 +111,12 @@ async fn a_clock_that_jumps_ahead_erases_nothing_until_it_has_been_right_for_a_w
     let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
     let draft = world.vault.draft(world.entry(Action::SecretDelete)).set_deleted(&kept, Some(NOW));
     draft.commit().await.unwrap();
-    // One start with a clock that is nine days ahead, codes given meanwhile.
+    // One start has a clock that is nine days ahead, and codes are given meanwhile.
     assert_eq!(erased_at(&world, later(9 * 24)).await, HELD_BACK);
     world.row_at(1, later(9 * 24)).await;
     assert_eq!(erased_at(&world, later(9 * 24)).await, HELD_BACK);
 
-    // Nine days later indeed, the clock has been right for two hours.
+    // More than nine days have passed, and the clock has been right for two hours.
     world.row_at(2, later(10 * 24)).await;
     assert_eq!(erased_at(&world, later(10 * 24 + 2)).await, ERASED);
     assert!(world.vault.secret(world.account(), id).await.unwrap().is_none());

@@ -1,4 +1,4 @@
-//! Vaults of format 1, moved: with a copy before, whole or not at all.
+//! Vaults of format 1 are moved: after a copy, and completely or not at all.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,7 +24,7 @@ use countersign::{
 
 use super::kit::{Folder, NOW, World};
 
-/// Puts a vault of format 1 and its key where a vault belongs, and a request that opens it.
+/// Puts a vault of format 1 and its key into their places, and returns a request that opens it.
 fn old_vault(folder: &Folder, name: &str) -> VaultRequest {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     for (from, to) in [("db", folder.file()), ("key", folder.root.join("keys/vault.key"))] {
@@ -47,7 +47,7 @@ fn id(text: &str) -> SecretId {
     text.parse().unwrap()
 }
 
-/// Files beside the vault, by name.
+/// The files beside the vault, by name.
 fn files(folder: &Folder) -> Vec<PathBuf> {
     let mut files: Vec<_> =
         std::fs::read_dir(folder.root.join("data")).unwrap().map(|file| file.unwrap().path()).collect();
@@ -156,7 +156,7 @@ async fn rows_after_those_that_were_pruned_are_checked_too() {
     assert_eq!(vault.verify(&[]).await.unwrap().finding, Some((0, Finding::Changed(first))));
 }
 
-/// The first vault that was kept as a fixture. The metadata in it was never sealed, as its makers had no use for it.
+/// The first vault that was kept as a fixture. Its metadata was never sealed, because its makers had no use for it.
 #[tokio::test]
 async fn the_first_fixture_is_moved_byte_for_byte() {
     let folder = Folder::new();
@@ -204,7 +204,7 @@ async fn a_damaged_row_stops_the_move_and_nothing_is_changed() {
     }
 }
 
-/// Format 1 had pages of another size.
+/// Format 1 had another page size.
 #[tokio::test]
 async fn a_moved_vault_is_repaired_too() {
     let folder = Folder::new();
@@ -214,7 +214,7 @@ async fn a_moved_vault_is_repaired_too() {
 
     let done = vault::repair(&request, None, vault::Act::Carry, Arc::new(SystemRandom), || NOW).await.unwrap();
 
-    // The fixture holds seals that no version could open.
+    // The fixture has seals that no version could open.
     assert_eq!(done.mended.len(), 1, "{done:?}");
     open(&request).await.unwrap().close().await.unwrap();
 }
@@ -231,7 +231,7 @@ async fn a_wrong_key_moves_nothing() {
     assert_eq!(std::fs::read(folder.file()).unwrap(), before);
 }
 
-/// What the process does that is killed in the test below; without its variable it does nothing.
+/// The `main` of the process that is killed in the test below. It does nothing without its variable.
 #[tokio::test]
 async fn another_process_moves_a_vault() {
     let Some(root) = std::env::var_os("COUNTERSIGN_TEST_MOVE_IN") else { return };
@@ -240,12 +240,12 @@ async fn another_process_moves_a_vault() {
     open(&request).await.unwrap().close().await.unwrap();
 }
 
-/// Counts bear no MAC, so that a test can add as many as keep the move busy until it is killed.
+/// Counts have no MAC, so a test can add enough of them to keep the move busy until it is killed.
 const COUNTS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) \
                       INSERT INTO code_count SELECT secret.id, CAST('k' || printf('%012d', i) AS BLOB), 1, 1 FROM n, secret \
                       WHERE secret.n = 1";
 
-/// How long a test looks for the move to begin.
+/// The longest that a test waits for the move to begin.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
@@ -286,7 +286,7 @@ fn killed_in_the_middle_of_the_move_it_is_still_of_format_1_and_whole() {
     assert_eq!(copies, 2, "one of each try");
 }
 
-/// What it replaces is kept as it is, too.
+/// The replaced vault is kept as it is, too.
 #[tokio::test]
 async fn a_backup_of_format_1_is_restored_and_stays_what_it_was() {
     let folder = Folder::new();
@@ -315,7 +315,7 @@ async fn a_restore_that_is_refused_and_a_plan_leave_a_vault_of_format_1_as_it_is
     let folder = Folder::new();
     let request = old_vault(&folder, "vault-v1-full");
     let before = std::fs::read(folder.file()).unwrap();
-    // A vault of its own, whose key is not there.
+    // Another vault, whose key is not there.
     let other = World::new().await;
     let backup = folder.root.join("backup.db");
     other.vault.back_up(&backup, Vec::new()).await.unwrap();

@@ -1,4 +1,4 @@
-//! A vault in a folder of its own, and things to put into it.
+//! A vault in its own folder, and functions that add records to it.
 
 use std::{
     path::{Path, PathBuf},
@@ -108,7 +108,7 @@ impl World {
         Self::over(folder, vault)
     }
 
-    /// A vault that was opened otherwise.
+    /// A vault that is already open.
     pub(crate) fn over(folder: Folder, vault: Vault) -> Self {
         Self { folder, vault, next: AtomicU64::new(1) }
     }
@@ -125,7 +125,7 @@ impl World {
         AuditEntry { account: Some(self.account()), ..AuditEntry::by(Actor::Person, action, NOW) }
     }
 
-    /// A secret that was just added.
+    /// Adds a secret.
     pub(crate) async fn secret(&self, issuer: &str, label: &str) -> SecretId {
         self.secret_with(&metadata(issuer, label)).await
     }
@@ -175,7 +175,7 @@ impl World {
         KeptKey { key, hash: HashedKey([1; 32]) }
     }
 
-    /// Leaves a row in the audit log.
+    /// Adds a row to the audit log.
     pub(crate) async fn row(&self, step: u64) {
         self.row_at(step, NOW).await;
     }
@@ -185,21 +185,21 @@ impl World {
         self.vault.record(vec![entry]).await.unwrap();
     }
 
-    /// Checks that everything in it is sound.
+    /// Checks that everything in the vault is sound.
     pub(crate) async fn check_sound(&self) {
         let report = self.vault.verify(&[]).await.unwrap();
         assert_eq!(report.finding, None);
         assert_eq!(self.vault.examine().await.unwrap().problems, Vec::<String>::new());
     }
 
-    /// The same vault, as another process has it open.
+    /// The same vault, opened as another process does.
     pub(crate) async fn elsewhere(&self) -> Self {
         let other = Self::of(Folder::shared(&self.folder.root)).await;
         other.begin_numbers_at(1 << 20);
         other
     }
 
-    /// Makes ids that another world of the same vault does not make.
+    /// Makes the following ids differ from those of another world of the same vault.
     pub(crate) fn begin_numbers_at(&self, number: u64) {
         self.next.store(number, Ordering::Relaxed);
     }

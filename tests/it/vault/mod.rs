@@ -1,4 +1,4 @@
-//! The vault over its backends: what it keeps, what it refuses, what it notices.
+//! The vault over its backends: its records, its refusals, and the changes that it detects.
 
 mod audit;
 mod changes;

@@ -1,4 +1,4 @@
-//! Older copies of a vault, noticed by the state file.
+//! Older copies of a vault, which the state file reveals.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use countersign::{
 
 use super::kit::{Folder, NOW, World};
 
-/// Puts another file in the place of the vault's.
+/// Replaces the vault's file.
 fn put(world: &World, copy: &Path) {
     for end in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(world.folder.root.join(format!("data/vault.db{end}")));
@@ -23,7 +23,7 @@ fn put(world: &World, copy: &Path) {
     std::fs::copy(copy, world.folder.file()).unwrap();
 }
 
-/// A vault, closed, whose copy was made before a secret was added.
+/// A closed vault, and a copy that was made before a secret was added.
 async fn outdated() -> (World, std::path::PathBuf) {
     let world = World::new().await;
     world.row(1).await;
@@ -66,7 +66,7 @@ async fn after_an_accepted_loss_the_steps_of_two_minutes_count_as_used() {
     let last = in_use.terms().totp.step_at(NOW.plus(Duration::from_mins(2)));
     assert_eq!(in_use.state.steps.taken, Some(last));
     assert!(!in_use.state.verify.is_unused(last) && in_use.state.verify.is_unused(Step(last.0 + 1)));
-    // A second loss, later, counts from then on.
+    // A second loss, later, counts from its own time.
     vault.close().await.unwrap();
     let later = NOW.plus(Duration::from_hours(1));
     let request = VaultRequest { now: later, ..world.folder.request() };
@@ -76,7 +76,7 @@ async fn after_an_accepted_loss_the_steps_of_two_minutes_count_as_used() {
     vault.close().await.unwrap();
 }
 
-/// Until then other processes serve from it, and reserve steps.
+/// Until then other processes serve from the old vault, and reserve steps.
 #[tokio::test]
 async fn a_restore_closes_steps_from_when_the_old_vault_is_out_of_the_way() {
     let world = World::new().await;
@@ -133,7 +133,7 @@ fn names(world: &World) -> Vec<String> {
     names.filter(|name| name.contains("replaced") || name.contains("restore")).collect()
 }
 
-/// What has the vault's name is the old one, or one in which the steps count as used.
+/// The file with the vault's name is the old vault, or one in which the steps count as used.
 #[tokio::test]
 async fn a_restore_that_ends_in_the_middle_leaves_the_old_vault() {
     let world = World::new().await;
@@ -149,7 +149,7 @@ async fn a_restore_that_ends_in_the_middle_leaves_the_old_vault() {
     let other = World::of(Folder::shared(&world.folder.root)).await;
     assert!(other.vault.secret(other.account(), id).await.unwrap().is_some());
 
-    // A file in the way of the last rename.
+    // A file prevents the last rename.
     let aside = format!("data/vault.db.replaced-{}-shm", NOW.to_string().replace(':', "-"));
     std::fs::write(world.folder.root.join(&aside), "").unwrap();
     let refused = restore(|| NOW).await.unwrap().unwrap_err();
@@ -160,7 +160,8 @@ async fn a_restore_that_ends_in_the_middle_leaves_the_old_vault() {
     again.check_sound().await;
 }
 
-/// A vault with a change in its log, as a restore leaves it that is killed between its renames, before or after that of the log.
+/// A vault with a change in its log, in the state of a restore that is killed between its renames, before or after that
+/// of the log.
 async fn half_restored(log_too: bool) -> (World, std::path::PathBuf, SecretId) {
     let world = World::new().await;
     let backup = world.folder.root.join("backup.db");
@@ -223,7 +224,7 @@ async fn a_vault_that_a_killed_restore_moved_aside_is_named_with_what_to_do_and_
     }
 }
 
-/// A log that lost its database would be taken for the restored one's.
+/// A log without its database would be taken for the restored vault's.
 #[tokio::test]
 async fn a_log_without_its_database_is_moved_aside_by_a_restore() {
     let (world, backup, _) = half_restored(false).await;
@@ -267,7 +268,7 @@ async fn a_loss_that_could_not_be_accepted_is_still_a_loss() {
     elsewhere.vault.close().await.unwrap();
     std::fs::remove_dir_all(world.folder.root.join("state")).unwrap();
     std::fs::rename(world.folder.root.join("aside"), world.folder.root.join("state")).unwrap();
-    // A floor that is damaged: what should be written can't be.
+    // A damaged floor prevents the write.
     let floor = "INSERT INTO record (kind, id, version, account, sort, life, mac, body) \
                  VALUES (15, X'', 1, X'', 0, 0, zeroblob(32), X'7B7D')";
     assert_eq!(world.folder.edit(floor), 1);
@@ -282,7 +283,7 @@ async fn a_process_whose_vault_is_replaced_by_an_older_copy_writes_nothing_more(
     let (world, copy) = outdated().await;
     let running = World::of(Folder::shared(&world.folder.root)).await;
     running.row(50).await;
-    // What the file holds is what the copy holds, as if that had been copied over it.
+    // The file gets the copy's contents, as if the copy had been written over it.
     {
         let conn = rusqlite::Connection::open(world.folder.file()).unwrap();
         conn.execute("ATTACH ? AS copy", [copy.to_str().unwrap()]).unwrap();
@@ -302,7 +303,7 @@ async fn an_older_copy_that_ends_where_a_running_process_was_is_not_written_to()
     let copy = world.folder.root.join("copy.db");
     let conn = rusqlite::Connection::open(world.folder.file()).unwrap();
     conn.execute("VACUUM INTO ?", [copy.to_str().unwrap()]).unwrap();
-    // Another process goes on, and the first one has not looked since.
+    // Another process writes, and the first one has not read since.
     let other = World::of(Folder::shared(&world.folder.root)).await;
     other.secret("Acme", "ada").await;
     other.vault.close().await.unwrap();
@@ -335,7 +336,7 @@ async fn codes_that_are_read_again_do_not_let_an_older_copy_outgrow_what_is_know
                  DELETE FROM audit; INSERT INTO audit SELECT * FROM copy.audit; COMMIT";
     conn.execute_batch(whole).unwrap();
 
-    // More rows than the other process wrote. In the first second they may be taken.
+    // More rows than the other process wrote. They may be accepted in the first second.
     for _ in 0..8 {
         let _ = world.vault.draft(world.entry(Action::CodeGet)).soon().commit().await;
     }

@@ -1,5 +1,5 @@
-//! Damaged vaults that are repaired: what is sound stays as it was, and what is not is fenced off, made anew, or taken from
-//! a backup without giving anything out twice.
+//! Damaged vaults that are repaired: sound records are kept as they are, and damaged ones are fenced off, made anew, or
+//! taken from a backup, without giving anything out twice.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ async fn attempt(world: &World, from: Option<&PathBuf>, act: Act) -> Result<Repa
     repair(&world.folder.request(), from.map(PathBuf::as_path), act, Arc::new(SystemRandom), || LATER).await
 }
 
-/// Repairs a vault, and checks that it is sound then and that there is nothing more to do.
+/// Repairs a vault, and checks that it is sound afterwards and that nothing is left to do.
 async fn repaired(world: &World, from: Option<&PathBuf>) -> Repaired {
     let before = std::fs::read(world.folder.file()).unwrap();
     let plan = attempt(world, from, Act::Plan).await.unwrap();
@@ -76,7 +76,7 @@ async fn damaged_rows_are_fenced_off_and_the_audit_log_goes_on_around_them() {
     let cases = [
         (body(5), (5, 5)),
         ("UPDATE audit SET at = at + 1 WHERE place = 5".to_owned(), (5, 5)),
-        // The row after it can't be checked without it.
+        // The next row can't be checked without this row's MAC.
         ("UPDATE audit SET mac = zeroblob(32) WHERE place = 5".to_owned(), (5, 6)),
         ("DELETE FROM audit WHERE place = 5".to_owned(), (5, 6)),
         ("DELETE FROM audit WHERE place BETWEEN 5 AND 8".to_owned(), (5, 9)),
@@ -92,7 +92,7 @@ async fn damaged_rows_are_fenced_off_and_the_audit_log_goes_on_around_them() {
         let done = repaired(&world, None).await;
         assert!(done.mended.iter().any(|mended| mended.how == "fenced off"), "{change}: {done:?}");
         assert_eq!(fenced(&world).await, [fence], "{change}");
-        // A fence stands in the place of the last of its rows; after them comes the row about the repair.
+        // A fence has the place of the last of its rows; after the other rows comes the one about the repair.
         let expected: Vec<u64> = (1..=13).filter(|row| *row < fence.0 || *row >= fence.1).collect();
         assert_eq!(rows(&world, false).await, expected, "{change}");
         assert_eq!(rows(&world, true).await, expected.iter().rev().copied().collect::<Vec<_>>(), "{change}");
@@ -100,7 +100,7 @@ async fn damaged_rows_are_fenced_off_and_the_audit_log_goes_on_around_them() {
         let page = world.vault.audit_page(&fences, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
         let told: Vec<_> = page.rows.iter().map(|row| (row.seq, row.entry.count)).collect();
         assert_eq!(told, [(fence.1, Some(fence.1 - fence.0 + 1))], "{change}");
-        // Both this process, which had it open all the time, and a new one go on.
+        // Both this process, which had the vault open all the time, and a new one continue.
         world.row_at(50, LATER).await;
         let report = world.vault.verify(&anchors).await.unwrap();
         assert_eq!((report.finding, report.anchors), (None, u64::from(fence.1 < 12)), "{change}");
@@ -152,7 +152,7 @@ async fn damaged_ends_of_the_log_are_made_anew() {
     for (change, fence) in [
         ("UPDATE record SET mac = zeroblob(32) WHERE kind = 11", None),
         ("DELETE FROM record WHERE kind = 11", None),
-        // What the first rows follow is gone, so the first one can't be checked.
+        // The base of the chain is lost, so its first row can't be checked.
         ("UPDATE record SET mac = zeroblob(32) WHERE kind = 12", Some((1, 7))),
         ("DELETE FROM record WHERE kind = 12", Some((1, 7))),
         (
@@ -221,7 +221,7 @@ async fn pruning_goes_on_over_a_fence_and_its_archive_verifies() {
     assert_eq!((rows, finding), (6, None), "rows 1 to 3, the fence, and rows 8 and 9");
 }
 
-/// Places are numbers of 40 bits in each chain. One row at the last of them must not make anything walk to it.
+/// Places are numbers of 40 bits in each chain. One row at the last of them must not make any operation walk to it.
 #[tokio::test]
 async fn a_row_with_a_number_far_out_costs_no_time_and_uses_no_numbers_up() {
     let far = [1_099_511_627_774_i64, 9_000_000, -5];
@@ -333,7 +333,7 @@ async fn a_damaged_secret_is_restored_from_a_backup_and_gives_no_step_twice() {
         let world = World::new().await;
         let (id, other) = (world.secret("Acme", "ada").await, world.secret("Acme", "grace").await);
         let backup = backup(&world).await;
-        // A step that the backup does not know of.
+        // A step that is not in the backup.
         let in_use = world.vault.in_use(world.account(), id, &[], NOW).await.unwrap().unwrap();
         let given = in_use.terms().totp.step_at(LATER);
         let mut state = in_use.state.clone();
@@ -369,7 +369,7 @@ async fn a_damaged_secret_is_restored_from_a_backup_and_gives_no_step_twice() {
     }
 }
 
-/// Until then other processes reserve steps, and what they reserve after it makes the repair fail.
+/// Until then other processes reserve steps; a step that is reserved after it makes the repair fail.
 #[tokio::test]
 async fn a_repair_closes_steps_from_when_it_has_begun_to_read_the_vault() {
     let world = World::new().await;
@@ -388,7 +388,7 @@ async fn a_repair_closes_steps_from_when_it_has_begun_to_read_the_vault() {
     assert_eq!(in_use.state.steps.taken, Some(last));
 }
 
-/// To lose a secret is worse than to have one again, and the report names it.
+/// Losing a secret is worse than having an erased one again, and the report names it.
 #[tokio::test]
 async fn what_a_fenced_row_may_have_erased_is_restored_and_named() {
     let world = World::new().await;
@@ -471,7 +471,7 @@ async fn keys_that_are_restored_let_nobody_in_until_a_person_says_so() {
     let kept = world.vault.key(id(0)).await.unwrap().unwrap();
     let entry = AuditEntry { key: Some(id(0)), ..world.entry(Action::KeyRevoke) };
     assert_eq!(world.vault.draft(entry).revoke_key(&kept, NOW).commit().await.unwrap(), Outcome::Done);
-    // One that was revoked since is damaged, another one is lost, and the seat of the third one.
+    // One key that was revoked since is damaged, another one is lost, and so is the seat of the third one.
     world.folder.edit("UPDATE record SET mac = zeroblob(32) WHERE kind = 8 AND id = CAST('0123456789AB' AS BLOB)");
     world.folder.edit("DELETE FROM record WHERE kind = 8 AND id = CAST('0123456789AC' AS BLOB)");
     world.folder.edit("DELETE FROM record WHERE kind = 7");
@@ -498,7 +498,7 @@ async fn what_can_be_done_without_is_removed_and_the_default_account_is_made_ane
     let draft = world.vault.draft(world.entry(Action::KeyCreate)).add_key(&key);
     assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
     world.vault.touch_key(key.key.id, world.account(), NOW).await.unwrap();
-    // The account, the marks of the steps, and when the key was used.
+    // The account, the marks of the steps, and the time of the key's last use.
     assert_eq!(world.folder.edit("UPDATE record SET body = zeroblob(9) WHERE kind IN (2, 5, 9)"), 3);
 
     let done = repaired(&world, None).await;
@@ -520,7 +520,7 @@ async fn a_header_that_is_gone_comes_from_a_backup_alone() {
         let id = world.secret("Acme", "ada").await;
         let backup = backup(&world).await;
         world.row(9).await;
-        // This process knows a newer one than the backup has.
+        // This process knows a newer header than the backup has.
         let keys = world.folder.root.join("config/keys");
         let second = world.vault.new_key(&Source::file(Some(keys.join("second.key")), keys)).await.unwrap();
         world.vault.add_slot(&second, None, world.entry(Action::VaultKeyAdd)).await.unwrap();
@@ -536,7 +536,7 @@ async fn a_header_that_is_gone_comes_from_a_backup_alone() {
     }
 }
 
-/// With new keys.
+/// Replaces the root key, or rotates the data key.
 async fn rotated(world: &World, with_root: bool) {
     if with_root {
         let sources = [world.folder.request().source];
@@ -579,7 +579,7 @@ async fn a_header_from_before_the_keys_were_replaced_is_refused_with_what_to_do(
     }
 }
 
-/// Whoever can write the file can put one in front of the vault's.
+/// An attacker who can write the file can put a forged header before the vault's.
 #[tokio::test]
 async fn a_record_that_only_looks_like_the_header_is_not_taken_for_it() {
     let world = twelve_rows().await;
@@ -591,7 +591,7 @@ async fn a_record_that_only_looks_like_the_header_is_not_taken_for_it() {
     assert!(done.mended.iter().any(|mended| mended.how == "fenced off"), "{done:?}");
 }
 
-/// One flipped bit makes a record one of another kind.
+/// One flipped bit can change the kind of a record.
 #[tokio::test]
 async fn a_record_that_only_looks_like_a_floor_is_removed() {
     let world = twelve_rows().await;
@@ -630,7 +630,8 @@ async fn a_backup_of_another_vault_repairs_nothing() {
     assert!(!plan.problems.is_empty(), "it is as it was");
 }
 
-/// What is built anew has no free pages, and a file that shrank would be another vault's for whoever has it open.
+/// A vault that is built anew has no free pages, and processes that have the file open would take a smaller one for
+/// another vault's.
 #[tokio::test]
 async fn a_repaired_vault_is_no_smaller_than_it_was() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! New keys for a vault that is in use: what other processes notice of them, and what is left of the old ones.
+//! New keys for a vault that is in use: their effect on other processes, and the remains of the old ones.
 
 use std::{
     collections::BTreeSet,
@@ -48,7 +48,7 @@ impl World {
         assert!(self.finish().await.finished);
     }
 
-    /// Whether the seed of a secret is what it was.
+    /// Checks that the seed and the label of a secret are unchanged.
     async fn opens(&self, id: SecretId) -> Result<(), StoreError> {
         let in_use = self.vault.in_use(self.account(), id, &[], NOW).await?.unwrap();
         assert_eq!(*self.vault.open_seed(&in_use).unwrap().to_base32(), SEED);
@@ -57,7 +57,8 @@ impl World {
         Ok(())
     }
 
-    /// Adds a secret as an operation does: again, if something has changed meanwhile. Returns the number of tries.
+    /// Adds a secret as an operation does: repeats the call if something has changed meanwhile. Returns the number of
+    /// tries.
     async fn add(&self, id: SecretId) -> Result<u32, StoreError> {
         let (seed, metadata) = (Seed::from_base32(SEED).unwrap(), metadata("Acme", "ada"));
         let new = NewSecret { id, account: self.account(), created_at: NOW, metadata: &metadata, seed: &seed };
@@ -112,7 +113,7 @@ async fn a_rotation_seals_everything_anew_and_removes_the_old_data_key() {
     assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
     world.opens(deleted).await.unwrap();
     world.check_sound().await;
-    // What wrapped the old data key is nowhere in the files.
+    // The wrapped old data key is in none of the files.
     let header: serde_json::Value = serde_json::from_str(&before).unwrap();
     let wrapped = header["epochs"][0]["wrapped"].as_str().unwrap().as_bytes().to_vec();
     world.vault.close().await.unwrap();
@@ -139,7 +140,7 @@ async fn a_process_that_had_the_vault_open_goes_on_after_rotations_elsewhere() {
     let listed = other.vault.secrets(other.account(), Life::Live, Page::ALL).await.unwrap();
     assert!(listed.damaged.is_empty() && listed.sound.len() == 1, "{listed:?}");
     world.rotate().await;
-    // This time a list meets the new key first, and then an addition.
+    // This time a list comes across the new key first, and then an addition.
     let listed = other.vault.secrets(other.account(), Life::Live, Page::ALL).await.unwrap();
     assert!(listed.damaged.is_empty() && listed.sound.len() == 1, "{listed:?}");
     world.rotate().await;
@@ -180,7 +181,7 @@ async fn a_code_that_was_decided_on_before_a_rotation_is_the_right_one() {
     let other = world.elsewhere().await;
     let in_use = other.vault.in_use(other.account(), id, &[], NOW).await.unwrap().unwrap();
     world.rotate().await;
-    // Another call of the same process meets the new key meanwhile.
+    // Another call of the same process comes across the new key meanwhile.
     other.opens(id).await.unwrap();
     assert_eq!(*other.vault.open_seed(&in_use).unwrap().to_base32(), SEED);
     let draft = other.vault.draft(other.entry(Action::CodeGet)).used(&in_use, Some(&in_use.state));
@@ -203,7 +204,7 @@ async fn a_rotation_that_was_begun_and_left_is_finished_by_another_process() {
 
     let mut told = Vec::new();
     let entry = other.entry(Action::VaultRotated);
-    // Two at once get on well with each other.
+    // Two processes can finish a rotation at the same time.
     let mut tell = |resealed: Resealed| told.push(resealed);
     let (ended, also) = tokio::join!(other.vault.finish_rotation(&entry, &mut tell), world.finish());
 
@@ -260,7 +261,7 @@ async fn a_new_root_key_is_met_by_a_process_whose_source_can_be_asked_again() {
     again.opens(id).await.unwrap();
 }
 
-/// The key of a variable's value, which no process keeps.
+/// The source of a variable with this value, which no process keeps.
 fn variable(value: &[u8]) -> Arc<Source> {
     Arc::new(Source::env("KEY".to_owned(), Some(Zeroizing::new(value.to_vec()))))
 }
@@ -296,7 +297,7 @@ async fn a_process_that_cant_ask_for_its_key_meets_data_keys_and_refuses_a_new_r
 
     let sources = [world.folder.request().source, variable(VALUE)];
     world.vault.replace_root(&sources, world.entry(Action::VaultRotateRoot)).await.unwrap();
-    // Until its secret is sealed anew, the old keys give the right code.
+    // Until the secret is sealed anew, the old keys give the right code.
     other.opens(id).await.unwrap();
     let refused = other.add(SecretId::new(other.uuid())).await.unwrap_err();
     assert!(
@@ -311,7 +312,7 @@ async fn a_process_that_cant_ask_for_its_key_meets_data_keys_and_refuses_a_new_r
     ] {
         assert!(matches!(&refused, Err(StoreError::Unavailable(what)) if what.contains("restart it")), "{refused:?}");
     }
-    // Refusals are still written down.
+    // Refusals are still recorded.
     other.vault.record(vec![other.entry(Action::Call)]).await.unwrap();
     world.check_sound().await;
     let again = by_variable(&world).await;
@@ -356,7 +357,7 @@ async fn an_older_header_that_was_put_back_is_refused_by_a_process_that_knew_a_n
     let refused = world.add(SecretId::new(world.uuid())).await.unwrap_err();
 
     assert!(matches!(&refused, StoreError::Damaged { what } if what.contains("older")), "{refused:?}");
-    // What it has read before still opens.
+    // A secret that it has read before still opens.
     world.opens(id).await.unwrap();
     assert!(!world.vault.examine().await.unwrap().problems.is_empty());
 }
@@ -376,7 +377,7 @@ async fn a_backup_made_while_keys_change_opens_and_is_sound() {
         let to = world.folder.root.join(format!("{nth}-root.db"));
         assert_eq!(other.vault.back_up(&to, Vec::new()).await.unwrap().problems, Vec::<String>::new());
     }
-    // The first one has keys that the vault has not any more.
+    // The first backup has keys that the vault no longer has.
     let request = world.folder.existing();
     world.vault.close().await.unwrap();
     other.vault.close().await.unwrap();
@@ -387,7 +388,7 @@ async fn a_backup_made_while_keys_change_opens_and_is_sound() {
     restored.check_sound().await;
 }
 
-/// As in a server: many calls of one process, while another one rotates.
+/// Like a server: many calls of one process, while another one rotates.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_read_and_no_addition_of_a_busy_process_fails_while_keys_are_rotated_elsewhere() {
     let world = World::new().await;
@@ -414,7 +415,7 @@ async fn no_read_and_no_addition_of_a_busy_process_fails_while_keys_are_rotated_
                     if reads.is_multiple_of(32) {
                         let listed = busy.vault.secrets_by_id(busy.account(), &ids).await.unwrap();
                         assert!(listed.damaged.is_empty() && listed.sound.len() == 40, "{:?}", listed.damaged);
-                        // The process that rotates may be faster for two seconds.
+                        // The rotating process may be faster for two seconds.
                         while let Err(cause) = busy.add(SecretId::new(busy.uuid())).await {
                             assert!(cause.to_string().contains("other processes were faster"), "{cause}");
                         }
@@ -442,17 +443,17 @@ async fn no_read_and_no_addition_of_a_busy_process_fails_while_keys_are_rotated_
     assert_eq!(world.vault.rotation().await.unwrap().epoch, 10);
 }
 
-/// The task of a process that commits, as fast as it can, all the time.
+/// The task of a process that commits without pause, as fast as it can.
 #[cfg(unix)]
 pub(crate) const RESTLESS: &str = "restless";
 
-/// The `main` of such a process.
+/// The `main` of that process.
 #[cfg(unix)]
 pub(crate) async fn write_without_rest(root: &std::path::Path) {
     let world = World::of(Folder::shared(root)).await;
     for nth in 0_u64.. {
         let draft = world.vault.draft(world.entry(Action::CodeGet)).soon();
-        // The others may be faster for two seconds.
+        // The other processes may be faster for two seconds.
         let ended = draft.commit().await;
         assert!(matches!(ended, Ok(Outcome::Done) | Err(StoreError::Unavailable(_))), "{ended:?}");
         if nth.is_multiple_of(100) {

@@ -100,12 +100,12 @@ async fn a_key_whose_seat_is_not_there_calls_nothing() {
     let minted = vault.service.perform(&vault.person, key).await.unwrap();
     let caller = vault.service.authenticate(Offered::Key(minted.plain)).await.unwrap();
     vault.service.perform(&caller, ListSecrets::default()).await.unwrap();
-    // As a removal leaves it that was killed between its two commits.
+    // The state after a removal that was killed between its two commits.
     let conn = rusqlite::Connection::open(vault.dir.path().join("data/vault.db")).unwrap();
     assert_eq!(conn.execute("DELETE FROM record WHERE kind = 7", []).unwrap(), 1);
     let refusal = vault.service.perform(&caller, ListSecrets::default()).await.unwrap_err();
     assert_eq!(refusal.code(), ErrorCode::PermissionDenied);
-    // A call that waits, or a connection that stays open, has its rights read again.
+    // The rights of a call that waits, or of a connection that stays open, are read again.
     vault.clock.set_seconds(1_795_305_660);
     assert!(vault.service.perform(&caller, ListSecrets::default()).await.is_err());
 }

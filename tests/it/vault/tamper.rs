@@ -7,7 +7,7 @@ use countersign::{
 
 use super::kit::{NOW, SEED, World, metadata};
 
-/// A vault with something of everything that operations make.
+/// A vault with a record of every kind that operations make.
 async fn furnished() -> World {
     let world = World::new().await;
     let id = world.secret("Acme", "ada").await;

@@ -1,4 +1,4 @@
-//! What the cases of the matrix are tried on.
+//! The fixtures of the matrix's cases.
 
 use countersign::{
     domain::{api_key::KeyId, ids::SecretId, principal::Principal, scope::Scope, time::Timestamp},
@@ -15,11 +15,11 @@ use crate::kit::registration_of;
 
 const NOW: i64 = 1_795_305_600;
 
-/// The vault and the connection that the cases are tried on.
+/// The vault and the connection for the cases.
 pub(super) struct World {
     pub(super) server: Server,
     client: Client,
-    /// Of the token that was used last.
+    /// The session and the stream of the token that was used last.
     held: Held,
     pub(super) own: SecretId,
     ungranted: SecretId,
@@ -30,7 +30,7 @@ pub(super) struct World {
     pub(super) foreign_seat: String,
 }
 
-/// What a client keeps between calls.
+/// The state that a client keeps between calls.
 #[derive(Default)]
 struct Held {
     token: String,
@@ -80,7 +80,7 @@ impl World {
         self.server.key_as(&self.server.vault.person, wanted)
     }
 
-    /// A key that is good until [`Self::end`].
+    /// A key that is valid until [`Self::end`].
     pub(super) fn short_lived(&self, scopes: &[Scope], key: Key) -> (KeyId, String) {
         let made = self.key(scopes, key, self.own);
         (made.plain.id(), token_of(&made))
@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    /// Every route that asks for a key, with something in its path.
+    /// Every route that requires a key, with a value in its path.
     pub(super) fn keyed_routes(&self) -> Vec<(String, String)> {
         let document = self.server.raw(written("GET", "/openapi.json", &[], None).as_bytes()).json();
         let mut routes: Vec<_> =
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// Tries a case and says how it ended: `OK`, or the code of the refusal.
+    /// Runs a case, and returns its outcome: `OK`, or the code of the refusal.
     pub(super) fn ask(&mut self, (asked, carrier): (Asked, Carrier), token: &str, secret: &str, seat: &str) -> String {
         let arguments = asked.entry().map(|entry| needed(entry, secret, seat, &self.code)).unwrap_or_default();
         let answer = match carrier {
