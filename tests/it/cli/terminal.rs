@@ -124,10 +124,10 @@ impl Terminal {
 
     /// Waits until the program turns the echo off.
     pub(crate) fn wait_for_a_hidden_prompt(&self, program: &mut Child) {
-        while self.echoes() {
+        crate::kit::until(|| {
             assert!(program.try_wait().unwrap().is_none(), "it ended without a question");
-            std::thread::yield_now();
-        }
+            !self.echoes()
+        });
     }
 }
 

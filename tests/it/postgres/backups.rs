@@ -112,10 +112,10 @@ fn a_server_process_makes_backups_of_a_vault_on_a_server_by_itself() {
     let is_made = |entry: std::io::Result<std::fs::DirEntry>| {
         entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "db"))
     };
-    while !std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.any(is_made)) {
+    crate::kit::until(|| {
         assert!(serving.try_wait().unwrap().is_none(), "it ended");
-        std::thread::yield_now();
-    }
+        std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.any(is_made))
+    });
     serving.kill().unwrap();
     serving.wait().unwrap();
 }

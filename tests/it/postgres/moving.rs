@@ -211,11 +211,9 @@ async fn client(url: &str) -> Client {
 
 /// Waits until a statement returns a row.
 async fn until(client: &Client, sql: &str) {
-    loop {
-        match client.query(sql, &[]).await {
-            Ok(rows) if !rows.is_empty() => return,
-            _ => tokio::task::yield_now().await,
-        }
+    let patience = crate::kit::Patience::new();
+    while client.query(sql, &[]).await.map_or(true, |rows| rows.is_empty()) {
+        patience.turn().await;
     }
 }
 
@@ -249,8 +247,10 @@ fn a_move_that_is_killed_while_it_examines_leaves_no_vault_and_begins_anew() {
         let other = client(&url).await;
         let moving = Moving::start(&person, "sqlite:", &url);
         // As soon as the tables exist, their records can't be read.
+        let patience = crate::kit::Patience::new();
         while other.batch_execute("BEGIN; LOCK TABLE record IN ACCESS EXCLUSIVE MODE").await.is_err() {
             other.batch_execute("ROLLBACK").await.unwrap();
+            patience.turn().await;
         }
         let watching = client(&url).await;
         until(&watching, WAITS).await;
