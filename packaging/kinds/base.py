@@ -33,7 +33,7 @@ PYTHON_TOOLS = {
 
 
 def run(*command, **more):
-    """Carries out a command, and returns what it says."""
+    """Runs a command, and returns its standard output."""
     # On Windows npm and what it installs are scripts, which start by their whole name only.
     first = shutil.which(command[0]) or command[0]
     done = subprocess.run([str(first), *map(str, command[1:])], capture_output=True, text=True, **more)
@@ -55,11 +55,11 @@ def install_debian(*packages):
 class Build:
     def __init__(self, asked):
         self.profile, self.out, self.install = asked.profile, asked.out.resolve(), asked.install
-        # Not by `tomllib`, which Python has from 3.11 on, and older systems than that build releases.
+        # `tomllib` is not used: Python has it from 3.11 on, and older systems build releases, too.
         manifest = (ROOT / "Cargo.toml").read_text()
         stated = lambda field: re.search(rf'^{field} = "(.+)"$', manifest, re.MULTILINE)[1]
         self.version = stated("version")
-        # OWNER stands in it until it is decided who that is.
+        # Contains the placeholder OWNER until the owner is decided.
         self.repository = (asked.repository or stated("repository")).removesuffix("/")
         self.owner = self.repository.split("/")[-2]
         self.target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
@@ -71,7 +71,7 @@ class Build:
 
     @functools.cached_property
     def stage(self):
-        """What stands beside the program in every package: the manual, completions, the unit."""
+        """The folder with what every package has beside the program: the manual, completions, the unit."""
         stage = self.target / "packages-stage"
         shutil.rmtree(stage, ignore_errors=True)
         found = run(self.program, "--version").split()[1]
@@ -80,7 +80,7 @@ class Build:
         run("cargo", "run", "--quiet", "--locked", "--example", "man", "--", stage / "man", cwd=ROOT)
         completions = stage / "completions"
         completions.mkdir()
-        # By its bare name, as it will be in PATH.
+        # Runs the program by its bare name, as it will be in PATH.
         path = {**os.environ, "PATH": f"{self.program.parent}{os.pathsep}{os.environ['PATH']}"}
         for shell, name in (("bash", "countersign.bash"), ("zsh", "_countersign"), ("fish", "countersign.fish")):
             script = run(self.program, "completions", shell, env=path)
@@ -98,12 +98,12 @@ class Build:
         if told := os.environ.get("SOURCE_DATE_EPOCH"):
             return int(told)
         asked = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True)
-        # Without git it is that of an unpacked archive of the sources.
+        # Without git, the time of Cargo.toml in an unpacked archive of the sources.
         return int(asked.stdout) if asked.returncode == 0 else int((ROOT / "Cargo.toml").stat().st_mtime)
 
     @property
     def environment(self):
-        """For tools that write archives."""
+        """The environment for tools that write archives."""
         told = {"CARGO_TARGET_DIR": str(self.target), "SOURCE_DATE_EPOCH": str(self.moment)}
         return {**os.environ, **told, "TZ": "UTC"}
 
@@ -112,18 +112,18 @@ class Build:
         return [f"--target={self.triple}"] if self.triple else []
 
     def filled(self, file):
-        """A template with the version and the place of the repository. Names of images are in small letters."""
+        """Fills in a template's version, repository address and owner. Names of images are in lower case."""
         text = file.read_text().replace("VERSION", self.version).replace("REPOSITORY", self.repository)
         return text.replace("ghcr.io/OWNER", f"ghcr.io/{self.owner.lower()}").replace("OWNER", self.owner)
 
     def cargo_tool(self, name):
-        """A tool of crates.io in target/tools, without optimisation: it runs for a second."""
+        """A tool of crates.io in target/tools, built without optimisation: it runs for a second."""
         program, version = self.tools / "bin" / name, CARGO_TOOLS[name]
         stamp = self.tools / f"{name}-{version}"
         if self.install and not (program.exists() and stamp.exists()):
             fast = {"CARGO_PROFILE_RELEASE_OPT_LEVEL": "0", "CARGO_PROFILE_RELEASE_LTO": "off"}
             environment = {**os.environ, **fast, "CARGO_TARGET_DIR": str(self.tools / "target")}
-            # The program's own flags are no business of the tool's.
+            # The program's own flags do not apply to the tool.
             for flags in ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"):
                 environment.pop(flags, None)
             command = ["cargo", "install", "--quiet", "--locked", "--force", name, "--version", version, "--root", self.tools]
@@ -141,7 +141,7 @@ class Build:
 
     @functools.cached_property
     def python(self):
-        """A folder of Python with nothing in it but the tools above."""
+        """The programs of a Python environment with nothing in it but the tools above."""
         folder = self.tools / "python"
         stamp, wanted = folder / "tools", "\n".join(PYTHON_TOOLS.values())
         if self.install and not (stamp.exists() and stamp.read_text() == wanted):

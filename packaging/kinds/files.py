@@ -1,4 +1,4 @@
-"""What is tried without making a package of it: the container, the workflows, the dashboard."""
+"""Checks of files of which no package is made: the container, the workflows, the dashboard."""
 
 import json
 import os
@@ -16,7 +16,8 @@ from .base import HERE, ROOT, run
 
 
 def container(build):
-    """The image, by what its file says; and where there is an engine, the image itself, which compiles a release."""
+    """Checks the Dockerfile; where there is an engine and the profile is not dev, also builds the image, which compiles
+    a release, and starts it."""
     folder = HERE / "container"
     file = folder / "Dockerfile"
     run(build.python_tool("hadolint"), file)
@@ -43,7 +44,7 @@ def container(build):
 
 
 def engine_here():
-    """What builds images here, if it is running."""
+    """The container engine that is running here, if any."""
     for engine in ("docker", "podman"):
         if shutil.which(engine) and subprocess.run([engine, "info"], capture_output=True).returncode == 0:
             return engine
@@ -51,10 +52,10 @@ def engine_here():
 
 
 def workflows(build):
-    """GitHub's workflows, by a schema, by what actions take and give, and by what an attacker would look for."""
+    """Checks GitHub's workflows by a schema, by the inputs and outputs of actions, and for security flaws."""
     files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
     run(build.python_tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", *files)
-    # It would ask whichever shellcheck and pyflakes are here.
+    # Otherwise actionlint would run whichever shellcheck and pyflakes are installed.
     run(build.python_tool("actionlint"), "-no-color", "-shellcheck=", "-pyflakes=", *files)
     run(build.python_tool("zizmor"), "--offline", "--no-progress", "--persona=pedantic", *files)
     for file in files:
@@ -64,18 +65,18 @@ def workflows(build):
     return ", ".join(file.name for file in files)
 
 
-# Only of a server whose vault is on PostgreSQL.
+# Metrics that only a server with its vault on PostgreSQL has.
 ON_POSTGRES = {"countersign_clock_ahead_seconds"}
 PARSE = "import json, promql_parser, sys; [promql_parser.parse(query) for query in json.load(sys.stdin)]"
 
 
 def dashboard(build):
-    """Grafana's dashboard: its queries can be parsed, and ask for what a server shows, by labels that it has."""
+    """Checks Grafana's dashboard: its queries can be parsed, and name metrics and labels that a server has."""
     board = json.loads((HERE / "grafana.json").read_text())
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     if len({panel["id"] for panel in board["panels"]}) != len(board["panels"]):
         sys.exit("grafana.json: two panels have one id")
-    # What Grafana puts in.
+    # Grafana fills this variable in.
     plain = [query.replace("$__rate_interval", "5m") for query in queries]
     run(build.python_tool("python"), "-c", PARSE, input=json.dumps(plain))
     shown = scraped(build)
@@ -95,7 +96,7 @@ def dashboard(build):
 
 
 def scraped(build):
-    """What a server shows on /metrics, once it has made a backup, answered and refused."""
+    """Returns what a server shows on /metrics after it has made a backup and refused a request."""
     with tempfile.TemporaryDirectory() as home:
         environment = {"PATH": os.environ["PATH"], "HOME": home}
         backups = Path(home) / "backups"
@@ -107,7 +108,7 @@ def scraped(build):
         try:
             said = iter(server.stderr)
             address = next(line.split()[-1] for line in said if "listening on " in line)
-            # What it says once the first one is there.
+            # The server logs this once it has made the first backup.
             next(line for line in said if "a backup was made" in line)
             ask = lambda path: urllib.request.Request(f"{address}{path}", headers={"Authorization": f"Bearer {token}"})
             try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .base import SYSTEM, run
 
-# The key of RFC 6238, and what it allows.
+# The key of RFC 6238, and the most seconds that the path may take.
 SEED, KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", b"12345678901234567890"
 SECONDS_MAX = 30
 
@@ -24,8 +24,8 @@ def code_at(seconds):
 
 
 def walk(build, kind, program=None, server=None):
-    """With a program: `secret add` and `setup`, and the host's file that it wrote. With a server's entry, as a bundle has one: no
-    command at all, the agent registers the secret. Returns the seconds."""
+    """Takes the path, and prints the seconds. With a program, runs `secret add` and `setup`, and uses the host's file
+    that `setup` wrote. With a server's entry, as a bundle has one, runs no command: the agent registers the secret."""
     inspector = build.npm_tool("mcp-inspector")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)

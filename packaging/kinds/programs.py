@@ -90,7 +90,7 @@ def settle(package, moment):
 
 def zip_entry(name, moment):
     entry = zipfile.ZipInfo(name, time.gmtime(moment)[:6])
-    # Not the system on which it was packed.
+    # Unix, instead of the system on which it was packed.
     entry.create_system = 3
     return entry
 
@@ -121,7 +121,7 @@ def npm(build):
 
 
 def archive(build):
-    """What Homebrew, `cargo binstall` and people without a package manager take, and its checksum."""
+    """Makes the archive for Homebrew, `cargo binstall` and people without a package manager, and its checksum."""
     host = next(line.split()[1] for line in run("rustc", "-vV").splitlines() if line.startswith("host:"))
     base = f"countersign-{build.version}-{build.triple or host}"
     package = build.out / (f"{base}.zip" if SYSTEM == "win32" else f"{base}.tar.gz")
@@ -149,7 +149,7 @@ def archive(build):
 
 
 def settled(entry, moment):
-    """An entry that says nothing of the person who packed it."""
+    """Sets an entry's time and mode, and removes the user who packed it."""
     entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = moment, 0, 0, "", ""
     entry.mode = 0o755 if entry.mode & 0o100 else 0o644
     return entry

@@ -1,4 +1,4 @@
-"""What a release has once, whatever the platform, about the packages that lie in the folder."""
+"""The parts that a release has once, whatever the platform, about the packages that lie in the folder."""
 
 import json
 import os
@@ -15,7 +15,7 @@ SCHEMA_SHA256 = "3fba09590c99f61735d234822279f4223fab9e300c0a81e81c91ab62a4114de
 
 
 def registry(build):
-    """The entry in the registry of MCP: what hosts install from, for every platform whose .mcpb is in the folder."""
+    """Makes the entry in the MCP registry, from which hosts install, for each platform whose .mcpb is in the folder."""
     entry = json.loads(build.filled(HERE / "server.json"))
     bundles = sorted(build.out.glob("countersign-*.mcpb"))
     if not bundles:
@@ -34,7 +34,7 @@ def registry(build):
     if entry["$schema"] != json.loads(schema.read_text())["$id"]:
         sys.exit("server.json is of another schema than the one it is checked against")
     run(build.python_tool("check-jsonschema"), "--schemafile", schema, file)
-    # What the schema says in words: the registry refuses a version that is a range, and two names of one entry.
+    # The schema states in prose alone that the registry refuses a version that is a range, and two names of one entry.
     if not re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", entry["version"]):
         sys.exit(f"server.json: {entry['version']} is not one version")
     return file
@@ -71,12 +71,12 @@ def sbom(build):
     arguments = ["--format=json", "--spec-version=1.5", "--target=all", "--all", "--quiet"]
     written = ROOT / f"{name}.json"
     try:
-        # It writes beside Cargo.toml.
+        # The tool writes beside Cargo.toml.
         run(tool, "cyclonedx", *arguments, f"--override-filename={name}", cwd=ROOT, env=build.environment)
         bill = json.loads(written.read_text())
     finally:
         written.unlink(missing_ok=True)
-    # Where the clone was says nothing to anybody else, and would be another text for each.
+    # The clone's path is of no use to a reader, and would make the file differ for each clone.
     bill = json.loads(json.dumps(bill).replace(ROOT.as_uri(), "file:///countersign"))
     if str(ROOT) in json.dumps(bill):
         sys.exit("the bill of materials names the folder of the clone")
@@ -115,18 +115,19 @@ def sums(build):
     return f"{file.name}, {len(file.read_text().splitlines())} files"
 
 
-# Where the files of the crate may be, besides what Cargo writes.
+# The files that the crate may have, those that Cargo writes included.
 IN_CRATE = re.compile(
     r"(src/.+\.(rs|js|css|html|md|svg|txt)|migrations/\w+/\w+\.sql|docs/\w+\.(md|svg)|mcp\.json|Cargo\.(toml|toml\.orig|lock)"
     r"|\.cargo_vcs_info\.json|(CHANGELOG|README|SECURITY)\.md|LICENSE-(APACHE|MIT))"
 )
-# The key that is left out is a vector of the tests.
+# The key that the last pattern excludes is a test vector.
 SECRETS = re.compile(rb"PRIVATE KEY-----\s+[A-Za-z0-9+/]{40}|AGE-SECRET-KEY-1[0-9A-Z]{58}|\bcs_(?!0129AZaz0167_)[A-Za-z0-9_-]{30}")
 LARGEST = 10_000_000
 
 
 def crate(build):
-    """The crate as crates.io would get it: only what compiles and what a person reads, nothing secret, and not large."""
+    """Checks the crate that crates.io would get: only what is compiled and what a person reads, no secret, and not
+    large."""
     # A folder of its own, so that the .crate does not stay among the packages.
     folder = build.target / "crate"
     # A clone may hold changes that are being tried.
@@ -143,7 +144,7 @@ def crate(build):
         if SECRETS.search(data):
             sys.exit(f"{file.name}: {name} holds what looks like a key")
     for name, data in members.items():
-        # What is behind the tests of a file is compiled by nobody else.
+        # Only a file's tests need what they include: the users of the crate do not compile them.
         text = data.decode(errors="ignore").partition("#[cfg(test)]\nmod tests")[0] if name.endswith(".rs") else ""
         for included in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', text):
             if (wanted := os.path.normpath(f"{os.path.dirname(name)}/{included}").replace(os.sep, "/")) not in members:

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs the program of the package for this platform, with everything that this process was given.
+// Runs the program of the package for this platform, with this process's arguments, environment and standard streams.
 "use strict";
 
 const { spawn } = require("node:child_process");
@@ -20,7 +20,7 @@ try {
 }
 
 const child = spawn(path, process.argv.slice(2), { stdio: "inherit" });
-// A host ends the process that it started, which is this one.
+// A host signals the process that it started, which is this one.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.on(signal, () => child.kill(signal));
 }

@@ -278,7 +278,7 @@ mod tests {
         TypedByHost::command().debug_assert();
     }
 
-    /// Every page of help, by the words that lead to it.
+    /// Every page of help, with the path of its command.
     fn pages(command: &mut clap::Command, path: &str) -> Vec<(String, String)> {
         let mut all = vec![(path.to_owned(), command.render_help().to_string())];
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();

@@ -354,7 +354,7 @@ mod tests {
         ] {
             assert_eq!(masked(text), shown, "{text}");
         }
-        // Two bytes a piece, and each piece once.
+        // Pieces of two bytes, each of which is examined once.
         let row = "a@".repeat(200_000) + "b";
         assert_eq!(masked(&row), MASK);
     }

@@ -199,7 +199,7 @@ mod tests {
         TotpParameters::default()
     }
 
-    /// The time `seconds` after the begin of a step.
+    /// The time `seconds` after the beginning of a step.
     fn at(step: u64, seconds: i64) -> Timestamp {
         Timestamp::from_seconds(totp().start_of(Step(step)).seconds() + seconds)
     }

@@ -83,7 +83,7 @@ mod tests {
         let read: TraceParent = TEXT.parse().unwrap();
         assert_eq!((read.to_string(), read.is_sampled()), (TEXT.to_owned(), true));
         assert_eq!(TraceParent::from_bytes(read.as_bytes()), Some(read));
-        // A later version may have more, which is not kept.
+        // A later version may have more fields, which are not kept.
         assert_eq!(format!("{}-more", TEXT.replacen("00", "01", 1)).parse(), Ok(read));
     }
 

@@ -60,7 +60,7 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_seconds(1_795_000_000);
 
-    /// Makes wrong tries, each as soon as it may be made, and returns the time from the first to the last.
+    /// Makes `count` wrong tries, each as soon as it is allowed, and returns the time from the first to the last.
     fn wrong_tries(count: u32) -> Duration {
         let (mut marks, mut now) = (VerifyMarks::default(), START);
         for _ in 1..count {

@@ -394,7 +394,7 @@ mod tests {
 
     use super::*;
 
-    /// A test may run as a user to whom nothing is forbidden, so the error is made here.
+    /// A test may run as a user who has every permission, so the error is constructed here.
     #[test]
     fn what_the_system_forbids_is_named_with_what_to_do() {
         let told =

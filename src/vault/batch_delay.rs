@@ -94,7 +94,7 @@ mod tests {
                 delay.queued(count);
             }
         };
-        // In this order.
+        // `join!` polls them in this order, so the wait begins before the queue grows.
         futures::join!(delay.wait(2, LONG, || queue.load(Ordering::Relaxed)), come);
         assert_eq!(delay.lock().alone, 0);
         assert!(delay.wait(2, LONG, || 1).now_or_never().is_none(), "the next one waits too");

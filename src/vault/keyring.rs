@@ -676,7 +676,7 @@ pub(super) mod tests {
         );
     }
 
-    // ── what does not open ───────────────────────────────────────────────────────────────────────────────────────────
+    // ── keys and blobs that do not open ──────────────────────────────────────────────────────────────────────────────
 
     #[test]
     fn another_key_does_not_unlock_and_damage_is_told_from_it() {
@@ -780,7 +780,7 @@ pub(super) mod tests {
             Place { secret: SecretId::new(uuid(9)), ..place() },
             Place { version: 2, ..place() },
             Place { created_at: Timestamp::from_millis(1_795_336_200_124), ..place() },
-            // The same numbers in the fields beside them.
+            // The same numbers, each in the other's field.
             Place { account: AccountId::new(uuid(3)), secret: SecretId::new(uuid(2)), ..place() },
         ];
         for elsewhere in elsewhere {

@@ -236,7 +236,7 @@ mod tests {
         let second = other.0.head();
         assert_eq!(knots(&vault, 0).await, [first, second]);
 
-        // Many more than are read at once.
+        // Many more rows than are read at once.
         for _ in 0..50 {
             other.write(&vault, &AuditEntry { heads: vec![genesis(0)], ..knot.clone() }).await;
         }
@@ -250,7 +250,7 @@ mod tests {
         }
         assert_eq!(knots(&vault, 0).await, [first, second, other.0.head()]);
         let report = vault.verify(&[]).await.unwrap();
-        // The knots of the other chain name nothing that is there.
+        // The knots of the other chain name no row that exists.
         assert_eq!((report.finding, report.knots), (None, 3));
     }
 
@@ -324,7 +324,7 @@ mod tests {
             .write(&vault, &AuditEntry { at: NOW.plus(std::time::Duration::from_secs(9)), ..entry(Action::CodeGet) })
             .await;
         let before = NOW.plus(std::time::Duration::from_secs(5));
-        // The rows of the vault's creation, and one of the other chain.
+        // Removes the rows of the vault's creation, and one of the other chain.
         assert!(vault.prune(before, &entry(Action::AuditPrune), None).await.unwrap() > 1);
         let report = vault.verify(&[]).await.unwrap();
         assert_eq!((report.finding, report.knots), (None, 0));

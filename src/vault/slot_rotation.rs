@@ -273,7 +273,7 @@ mod tests {
         AuditEntry::by(Actor::Person, Action::VaultKeyRotate, Timestamp::from_seconds(1_795_336_201))
     }
 
-    /// The state after the new key got a slot.
+    /// Gives the new key a slot, and stops there.
     async fn admitted(world: &World, vault: &Vault) -> Arc<Kek> {
         let (header, source) = (vault.header().await.unwrap(), world.source());
         let own = source.own_key(vault.spot()).await.unwrap().unwrap();

@@ -405,7 +405,7 @@ mod tests {
     struct Contrary {
         answer: fn(usize) -> Result<Committed, StoreError>,
         commits: Mutex<Vec<Arc<Commit>>>,
-        /// The records that it shows of its only chain.
+        /// The records of its only chain.
         rows: Mutex<Vec<AuditRecord>>,
         synced: Result<(), StoreError>,
         syncs: Mutex<usize>,
@@ -551,7 +551,7 @@ mod tests {
         assert_eq!(writer.commit(job(4)).await, Ok(Outcome::Done));
         let commits = lock(&store.commits);
         let tails: Vec<_> = commits.iter().map(|commit| commit.tail.map(|tail| tail.seq)).collect();
-        // The last commit read the end of the chain anew, which is empty in the store.
+        // For the last commit, the end of the chain was read anew; in the store the chain is empty.
         assert_eq!(tails, [Some(0), Some(1), Some(0)]);
         assert_eq!(commits[1].changes.len(), 2, "both were ready");
     }

@@ -27,7 +27,7 @@ def age(*arguments):
 
 
 def age_asks(*arguments):
-    """Runs it at a terminal, where it asks for a passphrase; how it ends."""
+    """Runs `age` at a terminal, where it prompts for a passphrase; returns its exit status."""
     child, terminal = pty.fork()
     if child == 0:
         os.execvp("age", ["age", *arguments])

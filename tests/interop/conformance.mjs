@@ -1,6 +1,6 @@
 // The protocol's own conformance suite (`@modelcontextprotocol/conformance`), with everything that it has for a revision,
-// the optional parts included. What it asks of its own fixtures (tools of certain names, prompts, resources) only a server
-// made for the suite can answer: those checks are in `conformance.json`, each with a reason. All others must pass, and
+// the optional parts included. Only a server made for the suite can pass the checks of its own fixtures (tools of
+// certain names, prompts, resources): those are in `conformance.json`, each with a reason. All others must pass, and
 // those must not, or the list is out of date.
 
 import { execFile } from "node:child_process";
@@ -14,7 +14,7 @@ import { listen } from "./proxy.mjs";
 const SUITE = join(import.meta.dirname, "node_modules/@modelcontextprotocol/conformance/dist/index.js");
 const EXCUSED = JSON.parse(readFileSync(join(import.meta.dirname, "conformance.json"), "utf8"));
 
-/** What the suite says. That it fails is no news: it counts what is excused as well. */
+/** The suite's output. Its exit status is ignored: it counts the excused checks as well. */
 function suite(...words) {
   const options = { timeout: 240_000, maxBuffer: 64 * 1024 * 1024 };
   return new Promise((resolve) => {
@@ -22,7 +22,7 @@ function suite(...words) {
   });
 }
 
-/** The worst that was said of each check: the suite repeats some of them. What is for information says nothing. */
+/** The worst result of each check, as the suite repeats some of them. Results for information do not count. */
 function verdicts(file) {
   const worst = new Map();
   for (const { id, status, errorMessage } of JSON.parse(readFileSync(file, "utf8"))) {

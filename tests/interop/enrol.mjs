@@ -1,16 +1,16 @@
-// An enrolment, as an agent and its person live it, with a client that shows links and with one that does not.
+// An enrolment by an agent and its person, with a client that shows links and with one that does not.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { check, isCode, MODE, now, PIN, SEAT, SEED, TRANSPORT } from "./kit.mjs";
 import { addOnPage } from "./page.mjs";
 
-/** Longer than any notification takes. */
+/** Milliseconds: longer than any notification takes. */
 const SOON = 10_000;
 const ASKED = { label: "By a person", issuer: "Example", ...(TRANSPORT !== "stdio" && { seat_id: SEAT.seat_id }) };
 
 /**
- * `connect(show, told)` gives a client of any SDK: it answers links by `show(params)` and says of each that has ended
- * `told(elicitationId)`. Without `show` it declares that it can't show any.
+ * `connect(show, told)` returns a client of any SDK, which answers links by `show(params)` and calls
+ * `told(elicitationId)` for each that has ended. Without `show` it declares that it can't show any.
  */
 export async function enrol(connect) {
   const tool = (client, name, args) => client.callTool({ name, arguments: args });

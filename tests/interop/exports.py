@@ -1,5 +1,5 @@
-"""Our fixtures of other apps' encrypted exports, opened by programs that are not ours: what they read has the codes that we
-are tested to read."""
+"""Our fixtures of other apps' encrypted exports, opened by third-party programs: what these read has the codes that our
+own tests expect."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def code(secret, entry):
 
 
 def same(name, secrets):
-    """Whether a program read these secrets, in this order, as we do."""
+    """Checks that a program read these secrets, in this order, as we do."""
     entries = EXPECTED["files"][name]["entries"]
     check(f"{name} has {len(entries)} entries", len(secrets) == len(entries), len(secrets))
     for nth, (secret, entry) in enumerate(zip(secrets, entries), 1):
@@ -53,7 +53,7 @@ def andotp():
 
 
 def keepass():
-    """It knows an `otp` field; what other plugins write is theirs."""
+    """PyKeePass reads an `otp` field, and not what other plugins write."""
     for name in ["pykeepass-4.kdbx", "keepassxc-cli.kdbx", "kdbxweb.kdbx", "file-kdbx.kdbx"]:
         file = EXPECTED["files"][name]
         key_file = FOLDER / file["key_file"] if "key_file" in file else None

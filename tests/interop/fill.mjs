@@ -1,6 +1,7 @@
-// Codes are filled into login pages in a real browser: sixty pages must be signed in to, and three hundred that are hostile must
-// not get a digit. INTEROP_MODE says which (`pages`, `hostile`), and by what: with `direct`, by the script that runs in pages alone,
-// which is then also asked what only the program asks it; without, by the program. FILL=full takes all sixty.
+// Codes are filled into login pages in a real browser: sixty pages must be signed in to, and three hundred hostile ones
+// must not get a digit. INTEROP_MODE names the pages (`pages`, `hostile`). With `direct`, the script that runs in pages
+// fills alone, and its other methods are tried as well; without, the program fills. FILL=full takes all sixty pages,
+// else every third one.
 
 import { env } from "node:process";
 import { check, finish, MODE } from "./kit.mjs";
@@ -46,7 +47,7 @@ async function signIn({ name, account, url, origin, allowed }) {
   await page.goto(url, { waitUntil: "commit" });
   const answer = await driver.fill(secret);
   await site.settled(account);
-  // What the page has sent besides arrives before this does.
+  // Whatever else the page has sent arrives before this request.
   const ping = (frame) => frame.evaluate(() => fetch("/ping").then((answer) => answer.text())).catch(() => null);
   await Promise.all(page.frames().map(ping));
   const got = [answer, { accepted: account.accepted, refused: account.refused }];
@@ -58,7 +59,7 @@ async function signIn({ name, account, url, origin, allowed }) {
   await context.close();
 }
 
-/** As many as can be open at once, one after another for those that change meanwhile. */
+/** Batches of cases that can be open at once; a case that changes meanwhile (`alone`) is a batch of its own. */
 function batched(cases) {
   const batches = [];
   for (const each of cases) {
@@ -72,7 +73,7 @@ function batched(cases) {
 const soon = (promise, otherwise) =>
   Promise.race([promise, new Promise((resolve) => setTimeout(resolve, 1000, otherwise))]).catch(() => otherwise);
 
-/** Has each recorder see a digit, to prove that it would have seen others; what each had seen before. */
+/** Has each recorder see a digit, to prove that it would have seen others; returns what one had seen before. */
 async function proof(page) {
   for (const frame of page.frames()) {
     const told = soon(frame.evaluate("globalThis.recorder && [recorder, [...seen], prove()]"), null);
@@ -85,7 +86,7 @@ async function proof(page) {
 
 const freeTabs = [];
 
-/** A tab that no test tool drives: it answers when the last one has let go of it. */
+/** Opens a tab that no test tool drives; returns when the last one has detached from it. */
 async function openFreely(url) {
   const made = await fetch(`http://127.0.0.1:${port}/json/new?${encodeURIComponent(url)}`, { method: "PUT" });
   const { id } = await made.json();
@@ -135,7 +136,7 @@ async function withstand(batch, secret) {
   await context.close();
 }
 
-/** What the program asks the script: one method after another on a page, and the page's word for it. */
+/** Calls the script's methods as the program does, one after another on a page, whose fields are then read. */
 async function ask(html) {
   const path = `/asked${(asked += 1)}`;
   site.show(path, `<!doctype html><title>Acme</title>${html}`);

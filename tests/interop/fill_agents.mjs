@@ -85,7 +85,7 @@ for (let nth = 0; nth < 20; nth += 1) {
 }
 took.sort((one, other) => one - other);
 console.log(`figure: a fill takes ${took[0].toFixed(0)} to ${took.at(-1).toFixed(0)} ms, half of them ${took[10].toFixed(0)} ms at most`);
-// 60 ms on a machine that does nothing else; here others build.
+// It takes 60 ms on an idle machine; other programs may run on this one.
 check("agents: a fill costs little", took[10] < 600, took);
 
 await Promise.all(agents.map((each) => each.close()));

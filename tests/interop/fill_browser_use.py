@@ -27,7 +27,7 @@ STEPS_MAX = 12
 
 
 class Script:
-    """Stands in for the model: does the next step of a login, by what the page is."""
+    """Stands in for the model: does the next step of a login, by what the page shows."""
 
     _verified_api_keys = True
     model = model_name = name = provider = "script"
@@ -37,7 +37,7 @@ class Script:
 
     async def ainvoke(self, messages, output_format=None, **_):
         said = [message.text for message in messages]
-        # What is new; the rest it was told before.
+        # Adds what is new; the rest was shown before.
         self.shown += [text for text in said if text not in self.shown]
         page = next(text for text in reversed(said) if "<browser_state>" in text)
         thought = {"evaluation_previous_goal": "", "memory": "", "next_goal": "", "action": [self.next_step(page)]}

@@ -18,7 +18,7 @@ const CALL = "function (name, ...given) { return this[name](...given); }";
 class Devtools {
   #waiting = new Map();
   #last = 0;
-  /** What was attached to, newest last. */
+  /** The targets that were attached to, newest last. */
   attached = [];
 
   static async open(url) {
@@ -68,7 +68,7 @@ const framesOf = ({ frame, childFrames = [] }) => [frame.id, ...childFrames.flat
 const attempt = (promise) => promise.catch(() => null);
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Whether an origin is one of these, or below one that starts with an asterisk. */
+/** Whether an origin is one of these, or matches one that has an asterisk. */
 const covers = (allowed, origin = "") =>
   allowed.some((each) => {
     const [before, after] = each.split("*");
@@ -105,7 +105,7 @@ export class Direct {
     return (await Promise.all(entered.map(attempt))).flat().filter(Boolean);
   }
 
-  /** Those of one page. */
+  /** The frames of one page. */
   framesOf = (address) => this.frames(({ type, url }) => type === "page" && url === address);
 
   async #attach({ targetId }) {
@@ -114,7 +114,7 @@ export class Direct {
     return sessionId;
   }
 
-  /** No list names a prerendered page: only the tab that it is for does. */
+  /** The sessions of the pages that a tab prerenders: no list of targets names these, only the tab does. */
   async #prerenderedIn(tab) {
     const sessionId = await this.#attach(tab);
     await this.browser.send(
@@ -158,7 +158,7 @@ export class Direct {
     return status ? { status, origin, expires_in: 30 - (now() % 30), text } : { code: answer.outcome, text };
   }
 
-  /** Asks every frame to type, whatever it is: after a look into each, and after `meanwhile` again with what it then has. */
+  /** Has every frame type, whatever it is: those looked into before `meanwhile`, and those that are there after it. */
   async force({ account, origins }, meanwhile) {
     const before = await this.frames();
     await Promise.all(before.map((frame) => attempt(frame.call("look"))));
@@ -205,7 +205,7 @@ export class Product {
     return this.#ask("fill_totp_code", { secret_id, submit, ...(selector && { selector }) });
   }
 
-  /** Calls it while something happens to the page. */
+  /** Has the program fill while something happens to the page. */
   async force(secret_id, meanwhile, max_wait) {
     const [answer] = await Promise.all([this.#ask("fill_totp_code", { secret_id, max_wait }), meanwhile?.()]);
     return [answer.code ?? answer.status];

@@ -1,4 +1,5 @@
-// A browser behind the guard: what is typed is a decoy, what the site gets is a code, and nothing that the browser holds shows it.
+// A browser behind the guard: a decoy is typed, the site gets a code, and nothing that the browser holds shows the
+// code.
 // FILL=full makes a hundred logins.
 
 import { spawn } from "node:child_process";
@@ -78,7 +79,7 @@ const browser = await openBrowser(
   `--ignore-certificate-errors-spki-list=${spki_sha256}`,
 );
 
-/** How a page with these digits looks, in a browser of its own kind. */
+/** A screenshot of a page with these digits, in the same browser. */
 async function picture(digits) {
   const page = await browser.newPage();
   await page.setContent(shown(digits));
@@ -101,13 +102,13 @@ for (const { account, url, id } of cases) {
   const signedIn = await page.waitForFunction(() => document.title === "Signed in", null, { timeout: 5000 }).catch(() => null);
   check(`${account.name}: signed in`, signedIn && account.accepted === 1 && account.refused.length === 0, account);
   if (account.sent) {
-    // The same pixels are the same PNG.
+    // Equal pixels are an equal PNG.
     const png = await page.screenshot();
     const isCode = account.recent().includes(account.sent);
     check(`${account.name}: a screenshot shows the decoy`, png.equals(await picture(decoy)));
     check(`${account.name}: a screenshot shows no code`, isCode && !png.equals(await picture(account.sent)));
   }
-  // What has many digits can have those of any code by chance.
+  // Only the codes that the site got: a text with many digits can have those of other codes by chance.
   const codes = [...account.used].filter((step) => step !== undefined).map((step) => account.code(step));
   const session = await context.newCDPSession(page);
   const heap = [];

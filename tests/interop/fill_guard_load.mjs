@@ -18,9 +18,9 @@ const FULL = process.env.FILL === "full";
 const LOGINS = Number(process.env.GUARD_LOGINS ?? (FULL ? 10_000 : 80));
 const OTHERS = Number(process.env.GUARD_SECRETS ?? (FULL ? 10_000 : 300));
 const CLIENTS = 40;
-/** Seconds: each account can log in once in each. */
+/** Seconds of a step, in which each account can log in once. */
 const PERIOD = Number(process.env.GUARD_PERIOD ?? 5);
-/** A millisecond on a machine that does nothing else; elsewhere others build. */
+/** A millisecond on an idle machine; elsewhere other programs run as well. */
 const MILLISECONDS_MAX = FULL ? 1 : 5;
 
 const folder = mkdtempSync(join(tmpdir(), "guard-"));
@@ -33,7 +33,7 @@ async function ask(name, given) {
   return result.structuredContent;
 }
 
-/** An account whose codes are short-lived; it takes each step once, and says what it was sent. */
+/** An account whose codes are short-lived; it takes each step once, and returns the code that it was sent. */
 class Account {
   used = new Set();
 
@@ -44,7 +44,7 @@ class Account {
     site.show(this.path, (asked, response) => {
       const answer = (chunks) => {
         const { code } = JSON.parse(Buffer.concat(chunks));
-        // Once more, so that the guard does not know it.
+        // The code once more, in a form that the guard does not recognise.
         const got = code.split("").join(" ");
         site.send(response, JSON.stringify({ why: this.wrong(code), code, got }), "application/json");
       };
@@ -69,7 +69,7 @@ class Account {
   }
 }
 
-/** As many at once as there are workers. */
+/** Calls `each` `count` times, as many at once as there are workers. */
 async function together(workers, count, each) {
   let next = 0;
   const work = async (worker) => {

@@ -92,7 +92,7 @@ function* opaque(site) {
   }
 }
 
-/** Foreign pages whose scripts and names say something else. */
+/** Foreign pages whose scripts and names claim the allowed origin. */
 function* liars(site) {
   const allowed = JSON.stringify(site.allowed[0]);
   const scripts = {
@@ -150,7 +150,7 @@ function* redirects(site) {
   }
 }
 
-/** What makes a page go away may not be answered, because its page went away. */
+/** Lets a call fail that makes its page go away, if the page went before it answered. */
 const going = (asked) =>
   asked.catch((problem) => {
     if (!/context was destroyed/.test(problem.message)) throw problem;
@@ -207,7 +207,7 @@ function* departures(site) {
 const ALL = `const all = [...document.querySelectorAll("form input")], form = document.forms[0];`;
 const FRAME = `const frame = document.body.appendChild(document.createElement("iframe"));`;
 const swap = (html) => `${ALL} form.innerHTML = ${JSON.stringify(html)}; watch(form);`;
-/** Where a page can take its own boxes: out of the document that was looked at. */
+/** Places to which a page can move its own boxes, out of the document that was looked at. */
 const MOVES = {
   "into a blank frame": `${ALL} ${FRAME} frame.contentDocument.body.append(...all); all.forEach(watch);`,
   "into a document that nobody sees": `${ALL}
@@ -244,7 +244,7 @@ function* swaps(site) {
 
 /** The right page, which moves its boxes when the first is touched. */
 function* reactions(site) {
-  // Of the key that moved them they know; what they must not get is the digit.
+  // The page knows the event that moved the boxes; it must not get the digit.
   for (const kind of ["focusin", "keydown", "beforeinput"]) {
     for (const [way, code] of Object.entries(MOVES)) {
       const make = (at) => {
@@ -258,7 +258,7 @@ function* reactions(site) {
   }
 }
 
-/** Prerendered by a page of the same origin, which the browser does only in a tab that no test tool drives. */
+/** Pages prerendered by one of the same origin, which the browser does only in a tab that no test tool drives. */
 function* unseen(site) {
   for (const [at, base] of site.allowed.entries()) {
     for (const design of names(3)) {
@@ -347,7 +347,7 @@ function* otherFields(site) {
   }
 }
 
-/** All of them. `open` of each makes a page hostile, and may answer what is to happen after the look. */
+/** All hostile cases. `open` of each makes a page hostile, and may return a function to call after the look. */
 export function hostileCases(site) {
   const groups = [wrongHosts, opaque, liars, redirects, departures, swaps, reactions, unseen, popups, otherFields];
   return groups

@@ -1,5 +1,5 @@
-// A browser that is gone, hangs, answers nothing or loses the tab in the middle: an error in time, and a step that is given back
-// only if nothing was typed.
+// A browser that is gone, hangs, does not answer or loses the tab in the middle of a fill: the agent gets an error in
+// time, and the step is given back only if nothing was typed.
 
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
@@ -14,7 +14,7 @@ import { check, COMMAND, finish, SEED, SERVER_ENV } from "./kit.mjs";
 
 const FORM = `<form method="post"><label>Verification code <input name="code" autocomplete="one-time-code"></label>
   <button>Verify</button></form>`;
-/** What a page does at an event of its field; `tell` has the test do something, and answers when that is done. */
+/** What a page does at an event of its field; `tell` has the test do something, and returns when that is done. */
 const at = (event, does) => `${FORM}<script>
   const tell = () => { const ask = new XMLHttpRequest(); ask.open("POST", "/tell", false); ask.send(); };
   document.querySelector("input").addEventListener("${event}", () => { ${does} }, { once: true });</script>`;
@@ -57,7 +57,7 @@ class Browser {
     return browser.run(...paths);
   }
 
-  /** Runs Chromium over the profile, by a command that ends in these words. */
+  /** Runs Chromium over the profile, and opens these paths of the site. */
   async run(...paths) {
     const browser = this;
     const file = join(browser.profile, "DevToolsActivePort");
@@ -78,7 +78,7 @@ class Browser {
     return browser;
   }
 
-  /** The same with two named pipes. Its port is for the test alone. */
+  /** A browser for two named pipes, which `run` starts. Its port is for the test alone. */
   static async piped() {
     const browser = new Browser();
     browser.profile = mkdtempSync(join(tmpdir(), "lost-"));
@@ -87,7 +87,7 @@ class Browser {
     return browser;
   }
 
-  /** Whether somebody holds a session with one of its pages. */
+  /** Whether a client holds a session with one of its pages. */
   async isHeld() {
     const { webSocketDebuggerUrl } = await (await this.ask("version")).json();
     const socket = new WebSocket(webSocketDebuggerUrl);
@@ -112,7 +112,7 @@ class Browser {
   stop = () => this.process.kill("SIGSTOP");
   go = () => this.process.kill("SIGCONT");
 
-  /** With its children, which write into the profile for a while without it. */
+  /** Kills it with its children, which would go on writing into the profile for a while. */
   async kill() {
     if (running.has(this.process)) process.kill(-this.process.pid, "SIGKILL");
     await this.ended;
@@ -124,7 +124,7 @@ class Browser {
   }
 }
 
-/** Takes commands as a browser does, and gives each this answer; `ID` in it is the command's number. */
+/** A server that takes commands as a browser does, and gives each this answer; `ID` in it is the command's number. */
 async function stranger(answer) {
   let asked = 0;
   const server = createServer().listen(0, "127.0.0.1");
@@ -169,13 +169,13 @@ async function enrol({ call }) {
 
 const fillOf = ({ call }, secret_id, max_wait, page = undefined) =>
   call("fill_totp_code", { secret_id, page, max_wait, min_validity: 0 });
-/** Whether the step of now is still to be had. */
+/** Whether the present step is still free. */
 async function isFree({ call }, secret_id) {
   const answer = await call("get_totp_code", { secret_id, single_use: true, max_wait: 0, min_validity: 0 });
   return answer.code !== undefined;
 }
 
-/** One case: what a fill answers, how long it takes, and what became of the step. */
+/** Checks one case: what a fill answers, how long it takes, and what became of the step. */
 async function lose(name, path, { before = () => {}, told = () => {}, after = () => {}, says, words, within, given, max_wait = 4 }) {
   const browser = await Browser.start(path);
   const agent = await agentOf(browser.profile);
@@ -193,7 +193,7 @@ async function lose(name, path, { before = () => {}, told = () => {}, after = ()
   await browser.end();
 }
 
-/** Milliseconds: four seconds are waited at most. */
+/** Milliseconds for a call that waits four seconds at most. */
 const IN_TIME = 4900;
 await lose("a browser that is gone", "/form", { before: (browser) => browser.kill(), says: "unavailable", words: /nothing was typed/, within: 3000, given: true });
 await lose("a browser that hangs", "/form", { before: (browser) => browser.stop(), says: "unavailable", words: /nothing was typed/, within: 3500, given: true, max_wait: 2 });
@@ -226,7 +226,7 @@ for (const [name, answer] of Object.entries({
   end();
 }
 
-// What was stopped goes on as if nothing had been.
+// A browser that was stopped and goes on is filled as before.
 const browser = await Browser.start("/form");
 const agent = await agentOf(browser.profile);
 const secret = await enrol(agent);
@@ -256,7 +256,7 @@ check("a page that is busy at first: filled", busy.status === "SUBMITTED", busy)
 await twice.close();
 await crowded.end();
 
-// A browser with two named pipes. All who use it are one connection to it, so they take turns.
+// A browser with two named pipes. The programs that use it share one connection to it, so they take turns.
 const piped = await Browser.piped();
 const agents = [await agentOf(`pipe:${piped.pipes}`), await agentOf(`pipe:${piped.pipes}`)];
 const ours = await enrol(agents[0]);

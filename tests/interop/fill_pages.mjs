@@ -11,7 +11,7 @@ const script = (text) => `<script>${text}</script>`;
 const library = (name) => `<script src="/lib/${name}.js"></script>`;
 const cells = `<div aria-hidden="true">${six.map(() => `<span class="cell"></span>`).join("")}</div>`;
 
-/** Asks for another code: in some languages it is what Enter would press. */
+/** A button that requests another code: in some languages it is the one that Enter would press. */
 const again = (t) => `<button ${t.lang < "k" ? `formaction="/again"` : `type="button"`}>${t.again}</button>`;
 /** A form as most pages have it: the button that asks for another code comes first. */
 const form = (t, fields, { more = "", button = `<button>${t.go}</button>`, attributes = "" } = {}) =>
@@ -23,7 +23,7 @@ const boxes = (t, row = six, more = "") =>
     .map((at) => `<input class="box" name="d${at}" maxlength="1" inputmode="numeric" ${more}>`)
     .join("")}</div>`;
 
-/** As scripts send it. */
+/** Sends the code as scripts do. */
 const SEND = (t) => `const send = async (code) => {
   const answer = await fetch("${t.verify}", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ code }) });
   document.title = (await answer.json()).holds ? "Signed in" : "Not signed in";

@@ -1,5 +1,5 @@
-// What stands in a page that must not get a digit: a field that invites one, and a recorder that keeps whatever it sees in `seen`
-// and sends it to the site at once.
+// The contents of a page that must not get a digit: a field that invites one, and a recorder that keeps the digits that
+// it sees in `seen` and sends them to the site at once.
 
 export const RECORDER = (to) => `globalThis.recorder = "${to.split("/").at(-1)}";
   globalThis.seen = [];
@@ -61,7 +61,7 @@ export const writeInto = (view, html) => `{ const from = new DOMParser().parseFr
     script.replaceWith(again);
   } }`;
 
-/** What an honest page would look like, but watched. */
+/** A page that looks like an honest one, but is watched. */
 export function trap({ to }, design, { before = "", watch = "watch(document);", after = "" } = {}) {
   return `<!doctype html><title>Sign in</title><script>${RECORDER(to)} ${watch}</script>${before}<h1>Two-factor authentication</h1>
     <form onsubmit="return false">${DESIGNS[design]}<button>Verify</button></form>${after}`;

@@ -1,5 +1,6 @@
-// The site that codes are filled into: it checks RFC 6238 codes by its own oracle, takes each step once, and says who signed in.
-// One listener of http for every loopback name, two of https for names that the browser's resolver rules lead here.
+// The site that codes are filled into: it checks RFC 6238 codes by its own oracle, takes each step once, and counts the
+// sign-ins. Two listeners are of http, for every loopback name, and two of https, for names that the browser's resolver
+// rules lead here.
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -17,7 +18,7 @@ const PERIOD = 30;
 /** A seed for each account, of 160 bits. */
 const seedOf = (name) => [...createHash("sha256").update(name).digest()].map((byte) => ALPHABET[byte % 32]).join("");
 
-/** An account with a second factor, and what became of the codes that it was sent. */
+/** An account with a second factor, and what became of the codes that were sent for it. */
 class Account {
   constructor(name, digits) {
     Object.assign(this, { name, digits, seed: seedOf(name), used: new Set(), accepted: 0, refused: [] });
@@ -74,13 +75,13 @@ const LIBRARIES = {
   "/lib/vue.js": () => readFileSync(createRequire(import.meta.url).resolve("vue/dist/vue.global.prod.js"), "utf8"),
 };
 
-/** For every name that a test makes up; the browser is told not to mind who signed it. */
+/** A certificate for the names of the tests; the browser is started so that it accepts any signer. */
 function certificate() {
   const folder = mkdtempSync(join(tmpdir(), "fill-"));
   const [key, cert] = ["key.pem", "cert.pem"].map((name) => join(folder, name));
   const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
   const names = ["-subj", "/CN=example.com", "-addext", "subjectAltName=DNS:example.com,DNS:*.example.com,DNS:localhost"];
-  // Else it would be an authority's, which a strict client takes for no site's.
+  // Without this, it would be an authority's certificate, which a strict client does not accept for a site.
   names.push("-addext", "basicConstraints=critical,CA:FALSE");
   try {
     execFileSync("openssl", [...made, ...names, "-keyout", key, "-out", cert], { stdio: "ignore" });
@@ -109,11 +110,11 @@ function codeIn(body, type) {
   return text.replace(/[\s-]/g, "");
 }
 
-/** Its ports, once it runs, are in `http`, `secure` and `otherSecure`. Emits `ended NAME` for each code that it was sent. */
+/** Its ports are in `http`, `otherHttp`, `secure`, `otherSecure`. Emits `ended NAME` for each code that it was sent. */
 export class Site extends EventEmitter {
   accounts = new Map();
   pages = new Map();
-  /** What pages say that they saw, by the name of the case. */
+  /** The digits that pages report to have seen, by the name of the case. */
   seen = new Map();
 
   static async start() {
@@ -143,7 +144,7 @@ export class Site extends EventEmitter {
     return made;
   }
 
-  /** `page` is HTML, a function of the request that returns it, or one that answers by itself and returns nothing. */
+  /** `page` is HTML, a function of the request that returns HTML, or one that answers by itself and returns nothing. */
   show(path, page) {
     this.pages.set(path, page);
   }
@@ -189,13 +190,13 @@ export class Site extends EventEmitter {
     response.end(text);
   }
 
-  /** Waits until an account was sent a code, at most for a while. */
+  /** Waits until a code was sent for an account, at most `milliseconds`. */
   async settled({ name, accepted, refused }, milliseconds = 5000) {
     if (accepted + refused.length > 0) return;
     await once(this, `ended ${name}`, { signal: AbortSignal.timeout(milliseconds) }).catch(() => null);
   }
 
-  /** Waits until a recorder has told of something, at most for a while. */
+  /** Waits until a recorder has reported something, at most ten seconds. */
   async told(id) {
     if (!this.seen.has(id)) await once(this, `seen ${id}`, { signal: AbortSignal.timeout(10_000) }).catch(() => null);
   }

@@ -1,6 +1,6 @@
 """Skyvern (`skyvern`) fetches codes from its `totp_url`: its own functions poll the server, with its own signatures.
 
-All of Skyvern but what they need is left out: the database has one part in this, to say the organisation's API key.
+All of Skyvern but what they need is left out; a stand-in for the database returns the organisation's API key.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 from kit import COMMAND, SEED, SERVER_ENV, check, finish, is_code
 
-# Skyvern calls no private address unless it is told so, and would ask the network for prices of models.
+# By default, Skyvern calls no private address, and fetches the prices of models from the network.
 os.environ |= {"ALLOWED_HOSTS": '["127.0.0.1"]', "LITELLM_LOCAL_MODEL_COST_MAP": "True", "SKYVERN_TELEMETRY": "false"}
 
 import skyvern.services.otp_service as otp  # noqa: E402
@@ -26,7 +26,7 @@ from skyvern.forge.sdk.core.security import generate_skyvern_webhook_signature  
 
 KEY = "eyJhbGciOiJIUzI1NiJ9.skyvern.key"
 ENVIRONMENT = {"PATH": os.environ["PATH"], **SERVER_ENV}
-# The longest that Skyvern waits for one answer.
+# The longest time that Skyvern waits for one answer.
 SECONDS = 30
 
 
@@ -68,7 +68,7 @@ class Server:
 
 
 async def ask(url, key=KEY, task="tsk_1"):
-    """One poll, as Skyvern makes it: the value that it takes, and the status that it was answered with."""
+    """Polls once, as Skyvern does; returns the value that it takes, and the statuses of the answers."""
     told = otp.WebhookOTPVerificationContext()
     value = await otp._get_otp_value_from_url("o_1", url, key, task_id=task, workflow_run_id="wr_1", context=told)
     return value and value.value, list(told.statuses)

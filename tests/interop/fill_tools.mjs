@@ -1,5 +1,5 @@
-// Logins by agents' browser tools, each the real thing, with codes that Countersign fills: in all that a model would see, there is
-// no code. No model takes part: this calls the tools as one would, and writes down what it is told.
+// Logins by agents' real browser tools, with codes that Countersign fills: nothing that a model would see contains a
+// code. No model takes part: this calls the tools as a model would, and records their answers.
 //
 // FILL=full makes a hundred logins instead of one. The transcripts are in target/fill-transcripts.
 
@@ -18,7 +18,7 @@ import { Site } from "./fill_tools_site.mjs";
 import { check, COMMAND, finish, MODE, SERVER_ENV } from "./kit.mjs";
 
 const LOGINS = process.env.FILL === "full" ? 100 : 1;
-// What a page may take to show that somebody is logged in.
+// Milliseconds that a page may take to show an expected text.
 const DEADLINE = 20_000;
 const target = (path) => new URL(`../../target/${path}`, import.meta.url).pathname;
 const bin = (name) => new URL(`node_modules/.bin/${name}`, import.meta.url).pathname;
@@ -28,7 +28,7 @@ const version = (name) =>
 // Where the tools write: a model could read it, so it counts as seen.
 const work = mkdtempSync(join(tmpdir(), "fill-"));
 process.on("exit", () => {
-  // A browser's last processes write into its profile for a moment after it has ended.
+  // A browser's last processes briefly write into its profile after it has ended.
   for (let tries = 0; tries < 20 && existsSync(work); tries += 1) {
     try {
       rmSync(work, { recursive: true, force: true });
@@ -38,7 +38,7 @@ process.on("exit", () => {
   }
 });
 const profile = join(work, "profile");
-// What they would ask or tell their makers.
+// Keeps the tools from sending requests to their makers.
 const quiet = {
   ANONYMIZED_TELEMETRY: "false",
   BROWSER_USE_CLOUD_SYNC: "false",
@@ -53,7 +53,7 @@ async function openBrowser() {
   const flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"];
   const more = ["--disable-component-update", "--disable-sync", "--remote-debugging-port=0", `--user-data-dir=${profile}`];
   const browser = spawn("/usr/bin/chromium", [...flags, ...more, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
-  // Before its profile is removed.
+  // Ends the browser before its profile is removed.
   process.prependListener("exit", () => browser.kill("SIGKILL"));
   for await (const line of createInterface({ input: browser.stderr })) {
     const at = line.match(/DevTools listening on ws:\/\/([^/]+)\//)?.[1];
@@ -74,7 +74,7 @@ class Transcript {
 
   text = () => this.lines.join("\n");
 
-  /** Whether a code stands in it: its digits alone, however they are spaced, and not as a part of a longer number. */
+  /** Whether it contains a code: its digits, however they are spaced, and not as a part of a longer number. */
   holds = (code) => new RegExp(`(?<!\\d)${[...code].join("[\\s\\-.]?")}(?!\\d)`).test(this.text());
 }
 
@@ -160,7 +160,7 @@ class AgentBrowser {
     const args = ["plugin", "agent-browser", "--browser", browser];
     const capabilities = ["credential.read", "command.run", "totp.fill"];
     const plugins = JSON.stringify([{ name: "countersign", command: COMMAND[0], args, capabilities }]);
-    // Its daemon must not outlive the judge, whatever becomes of it.
+    // Its daemon must not outlive this judge, however the judge ends.
     const at = { AGENT_BROWSER_CDP: new URL(browser).port, AGENT_BROWSER_PLUGINS: plugins };
     const mine = { ...at, AGENT_BROWSER_IDLE_TIMEOUT_MS: "120000" };
     const words = [bin("agent-browser"), "mcp", "--tools", "core,state,debug"];
@@ -212,7 +212,7 @@ async function shows(tool, text) {
   return seen.includes(text);
 }
 
-/** An account on the site, and its secret here. */
+/** Adds an account to the site, and its secret to the vault. */
 async function account(name) {
   const seed = [...randomBytes(32)].map((byte) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[byte % 32]).join("");
   site.add(name, seed);
@@ -226,7 +226,7 @@ function keep(name, text) {
   writeFileSync(target(`fill-transcripts/${name}.jsonl`), `${text}\n`);
 }
 
-/** What was written into a folder, but not the browser's own profile. */
+/** The contents of every file in a folder, without the browser's own profile. */
 function written(folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
@@ -249,7 +249,7 @@ function judge(title, logins) {
   check(`${title}: no code in what was written`, kept.length === 0, kept);
 }
 
-/** Logins with a tool that is called. */
+/** Logs in by a tool's calls. */
 async function byCalls(name) {
   const tool = new WITH_CALLS[name]();
   const title = WITH_CALLS[name].title;
@@ -260,7 +260,7 @@ async function byCalls(name) {
     await reach(tool, site.origin, user);
     const answer = await tool.fill(secret);
     const says = answer.includes(site.origin) && answer.includes("SUBMITTED");
-    // agent-browser says no more than that it pressed a button.
+    // agent-browser reports no more than that it pressed a button.
     if (name !== "credential") check(`${title}: the answer says where`, says, answer);
     check(`${title}: the model sees that it is logged in`, await shows(tool, `${user} is logged in`));
     logins.push({ user, seen: transcript });
@@ -271,7 +271,7 @@ async function byCalls(name) {
   await reach(tool, LOOKALIKE, refused.user);
   const told = await tool.fill(refused.secret).catch((error) => error.message);
   check(`${title}: on another origin it is refused`, !told.includes("SUBMITTED") && (await standing()) === undefined, told);
-  // So that it is known to look where codes would be: the one that is not submitted is seen.
+  // A control that the search looks where codes would be: a code that is not submitted is seen.
   const { user, secret } = await account("bob");
   await reach(tool, site.origin, user);
   await tool.fill(secret, { submit: false }).catch(() => null);
@@ -282,7 +282,7 @@ async function byCalls(name) {
   await tool.close();
 }
 
-/** Goes to where the site asks for a code, in a transcript of its own. */
+/** Goes to the page that requests a code, in a transcript of its own. */
 async function reach(tool, origin, user) {
   transcript = new Transcript();
   await tool.open(origin);
@@ -290,7 +290,7 @@ async function reach(tool, origin, user) {
   if (!(await shows(tool, "Verification code"))) fail("the site did not ask for a code");
 }
 
-/** The code that stands in a page, asked of the browser itself. */
+/** The code in a page's field, as the browser itself reports it. */
 async function standing() {
   const { chromium } = await import("playwright-core");
   const over = await chromium.connectOverCDP(browser.url);
@@ -300,7 +300,7 @@ async function standing() {
   return values.find(Boolean);
 }
 
-/** Logins by an agent of browser-use, with a script in the model's place. */
+/** Logs in by an agent of browser-use, with a script in the model's place. */
 async function byBrowserUse() {
   const python = target("interop-frameworks/fill_browser_use/bin/python");
   const show = "import importlib.metadata as m; print(m.version('browser-use'))";
@@ -324,7 +324,7 @@ async function byBrowserUse() {
   keep("browser-use-not-submitted", control.text());
 }
 
-/** What the model of each login saw. */
+/** Logs in, and returns what the model of each login saw. */
 async function browserUse(python, logins) {
   const mine = { FILL_CDP: browser.url, FILL_PROGRAM: COMMAND[0], FILL_LOGINS: JSON.stringify(logins) };
   const script = new URL("fill_browser_use.py", import.meta.url).pathname;
@@ -340,7 +340,7 @@ async function browserUse(python, logins) {
 }
 
 const site = await Site.start();
-/** The same site, which is another one to a browser. */
+/** The same site under another origin. */
 const LOOKALIKE = site.origin.replace("127.0.0.1", "localhost");
 const browser = await openBrowser();
 const [program, ...words] = COMMAND;
@@ -349,7 +349,7 @@ if (MODE === "browser-use") await byBrowserUse();
 else await byCalls(MODE);
 await countersign.close();
 site.close();
-// Until it is gone, it writes into its profile.
+// The browser writes into its profile until it has ended.
 browser.process.kill();
 await once(browser.process, "exit");
 finish();

@@ -1,5 +1,5 @@
 // A site with two-factor logins, for the judge of agents' browser tools: it verifies RFC 6238 codes with its own oracle, accepts
-// each step of an account once, and keeps who logged in.
+// each step of an account once, and counts the logins.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -35,7 +35,7 @@ async function form(request) {
 
 export class Site {
   accounts = new Map();
-  /** The codes that it was sent, with whether each was right. */
+  /** The codes that it was sent, with whether each was accepted. */
   tried = [];
 
   static async start() {
@@ -53,7 +53,7 @@ export class Site {
 
   logins = (user) => this.accounts.get(user).logins;
 
-  /** A code of this step or of the one before it, which was not used yet. */
+  /** Whether a code is of this step or of the one before, and its step was not used yet; marks the step as used. */
   accepts(account, code) {
     const step = Math.floor(now() / PERIOD);
     const right = [step, step - 1].find((each) => codeAt(account.seed, each) === code && !account.used.has(each));

@@ -1,4 +1,4 @@
-// What the generated login pages say, in the languages that they are written in.
+// The texts of the generated login pages, by language.
 
 const table = {
   en: [

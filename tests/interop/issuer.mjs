@@ -1,5 +1,5 @@
-// An identity provider that we did not write (`oidc-provider`), on this machine: people log in by its forms and let a
-// client in, machines log in by a secret. Its access tokens are signed, each for one resource.
+// A third-party identity provider (`oidc-provider`), on this machine: people log in by its forms and authorise a
+// client, machines log in by a secret. Its access tokens are signed, each for one resource.
 
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -7,11 +7,11 @@ import { createServer } from "node:http";
 import { Provider } from "oidc-provider";
 
 const SCOPES = ["codes:read", "codes:verify", "secrets:read", "secrets:write", "seats:read"];
-/** Machines that log in. What is given to the second one lives for a second. */
+/** Machines that log in. The second one's tokens are valid for a second. */
 export const MACHINE = "night-shift";
 export const HASTY = "hasty";
 const SECRET = randomUUID();
-/** The client that people use, and where it waits for them to come back: nothing listens there. */
+/** The client that people use, and its redirect address, at which nothing listens. */
 export const HOST = "host";
 export const CALLBACK = "http://127.0.0.1:1/callback";
 
@@ -51,7 +51,7 @@ function signingKey() {
 }
 
 export class Issuer {
-  /** `callback`: where servers wait for people who come back from signing in. */
+  /** `callback`: the redirect address of the servers. */
   static async start(callback = CALLBACK) {
     const issuer = new Issuer();
     issuer.callback = callback;
@@ -62,7 +62,7 @@ export class Issuer {
     return issuer;
   }
 
-  /** Begins again with another key; the one before is gone. */
+  /** Starts again with another signing key; the one before is gone. */
   restart() {
     const resource = (_ctx, audience, client) => ({
       audience,
@@ -105,14 +105,14 @@ export class Issuer {
     return answer.access_token;
   }
 
-  /** What a person does in a browser, from the page that a client opens to what it gets back: fills in every form. */
+  /** Fills in every form as a person in a browser, from the page that a client opens; returns what the client gets. */
   async logIn(page, person) {
     const at = await this.visit(page, person);
     if (!at.searchParams.has("code")) throw new Error(`no login: ${at}`);
     return at.searchParams;
   }
 
-  /** The same; where the browser is sent to at the end. */
+  /** Does the same; returns the address to which the browser is sent at the end. */
   async visit(page, person, cookies = new Map()) {
     let at = page;
     let form = null;

@@ -1,7 +1,7 @@
-"""What every agent framework here shares. A framework brings `ask(prompt)`: the text that its agent ends with.
+"""The checks that agent frameworks here share. A framework provides `ask(prompt)`, which returns its agent's last text.
 
-Its model is `provider.py`: the framework converts the tools for it, carries out the calls that it wants, and hands it the
-answers, all in the framework's own ways.
+Its model is `provider.py`: the framework converts the tools for it, carries out the calls that it requests, and passes
+it the answers, all in the framework's own ways.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from story import story
 MODEL_URL = os.environ["INTEROP_MODEL_URL"]
 API, MANNER = MODE.split()
 
-# A provider of a name that no framework knows more about.
+# A name of a model about which no framework knows more.
 MODEL = "stand-in"
 
 
@@ -24,7 +24,8 @@ def prompt(tool, arguments):
 
 
 async def judge(ask):
-    """Tries all tools, as a model would use them in a framework. What a framework raises is what is wrong."""
+    """Tries all tools, as a model would use them in a framework. An exception that the framework raises is a
+    failure."""
     try:
         shown = json.loads(await ask(prompt(None, {})))
         # A framework may have tools of its own.

@@ -1,4 +1,5 @@
-// What every client here shares: checks, the target, and an oracle for codes that shares nothing with the product.
+// The parts that all clients here share: checks, the target, and an oracle for codes that shares nothing with the
+// product.
 
 import { createHmac } from "node:crypto";
 import { env, exit } from "node:process";
@@ -16,13 +17,13 @@ export const BASE_URL = env.INTEROP_BASE_URL ?? "";
 export const KEY_ID = env.INTEROP_KEY_ID ?? "";
 export const KEY_SECRET = env.INTEROP_KEY_SECRET ?? "";
 export const TOKEN = env.INTEROP_TOKEN ?? "";
-/** Of that seat, for the page of an enrolment. */
+/** The PIN of the seat, for the page of an enrolment. */
 export const PIN = env.INTEROP_PIN ?? "";
 export const SEAT = JSON.parse(env.INTEROP_SEAT ?? "{}");
 
 let failed = 0;
 
-/** One check, one line. The runner counts the lines. */
+/** Prints one line for a check. The runner counts the lines. */
 export function check(name, holds, detail = "") {
   if (!holds) failed += 1;
   console.log(holds ? `ok ${name}` : `not ok ${name}: ${JSON.stringify(detail)}`);

@@ -1,4 +1,5 @@
-"""What every client here shares: checks, the target, and an oracle for codes that shares nothing with the product."""
+"""The parts that all clients here share: checks, the target, and an oracle for codes that shares nothing with the
+product."""
 
 import base64
 import hmac
@@ -32,7 +33,7 @@ BASE_URL = os.environ.get("INTEROP_BASE_URL", "")
 KEY_ID = os.environ.get("INTEROP_KEY_ID", "")
 KEY_SECRET = os.environ.get("INTEROP_KEY_SECRET", "")
 TOKEN = os.environ.get("INTEROP_TOKEN", "")
-# Of that seat, for the page of an enrolment.
+# The PIN of the seat, for the page of an enrolment.
 PIN = os.environ.get("INTEROP_PIN", "")
 SEAT = json.loads(os.environ.get("INTEROP_SEAT", "{}"))
 
@@ -40,7 +41,7 @@ failed = 0
 
 
 def check(name, holds, detail=""):
-    """One check, one line. The runner counts the lines."""
+    """Prints one line for a check. The runner counts the lines."""
     global failed
     if not holds:
         failed += 1

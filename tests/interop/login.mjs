@@ -1,5 +1,5 @@
-// Logins: access tokens of an identity provider that we did not write, got by an MCP client that finds its way from the
-// server's address alone, and by machines; and the ways in which one can be wrong.
+// Logins by access tokens of a third-party identity provider, obtained by an MCP client that knows the server's address
+// alone, and by machines; and the ways in which a token can be wrong.
 
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
 import { once } from "node:events";
@@ -10,7 +10,7 @@ import { operate, serve } from "./operator.mjs";
 import { listen } from "./proxy.mjs";
 
 const REVISION = "2026-07-28";
-// Who the person is to the issuer; the runner gave the seat the same.
+// The person's subject at the issuer; the runner gave the seat the same.
 const PERSON = "idp|ann";
 const METADATA = "/.well-known/oauth-protected-resource";
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
@@ -35,7 +35,7 @@ async function call(token, method, params = {}) {
 
 const status = async (token) => (await call(token, "tools/list")).status;
 
-/** What an MCP client keeps of a login. */
+/** The state of a login that an MCP client keeps. */
 class Login {
   redirectUrl = CALLBACK;
   clientMetadata = { redirect_uris: [CALLBACK] };
@@ -49,10 +49,10 @@ class Login {
   discoveryState = () => this.found;
 }
 
-/** What a call fails with, or nothing. */
+/** The error that a call fails with, or null. */
 const failure = (call) => call.then(() => null, (error) => error);
 
-/** A client that is told the server's address and nothing else. Where it sends its person is in `login.page`. */
+/** A client that knows the server's address alone. The page to which it sends its person is in `login.page`. */
 async function client(login) {
   const client = new Client({ name: "interop", version: "1.0.0" }, { versionNegotiation: { mode: { pin: REVISION } } });
   const transport = new StreamableHTTPClientTransport(new URL(RESOURCE), { authProvider: login });
@@ -83,7 +83,7 @@ for (const path of [METADATA, `${METADATA}/mcp`]) {
   check(`${path}: names resource, issuer and scopes`, right && document.scopes_supported.includes("codes:read"), document);
 }
 
-// A person, who first lets the client look around, then, when it tries to do more, that as well.
+// A person, who first grants the client the scopes to read, and then, when it tries to do more, another one.
 const login = new Login();
 const first = await client(login);
 const sent = first.failed instanceof UnauthorizedError && login.page?.origin === issuer.url;
@@ -131,14 +131,14 @@ const beyond = await call(token, "tools/call", { name: "delete_totp_secret", arg
 const told = beyond.challenge.includes('error="insufficient_scope", scope="secrets:write"');
 check("scopes: another tool is refused, and told why", beyond.status === 403 && told, beyond);
 
-// The trail says whose logins it were.
+// The audit log names the seat of each login.
 const { rows } = await operate("audit", "list", "--secret", secret_id);
 const row = (action, seat_id) => ["oauth", action, seat_id, "ok"];
 const expected = [row("secret.register", SEAT.seat_id), row("code.get", SEAT.seat_id), row("code.get", seats[MACHINE])];
 const noted = rows.map((each) => [each.actor, each.action, each.seat_id, each.outcome]);
 check("trail: each call has its seat", same(noted, expected), noted);
 
-// What is wrong with a token, of the same issuer and the same key.
+// Wrong tokens, from the same issuer with the same key.
 const wrong = {
   "another audience": await issuer.token(MACHINE, "https://elsewhere.example/mcp", scopes),
   "more scopes written in": changed(token, { scope: "secrets:write" }),
@@ -153,14 +153,14 @@ for (const [what, sent] of Object.entries(wrong)) {
   check(`${what}: refused`, refused.status === 401 && refused.challenge.includes("resource_metadata="), refused);
 }
 
-// The clocks of two machines may differ by half a minute; so long an expired token is taken.
+// The clocks of two machines may differ by half a minute, so an expired token is accepted for that long.
 const deadline = now() + 60;
 while (now() < deadline && (await status(hasty)) === 200) await sleep(1000);
 check("an expired token: refused", (await status(hasty)) === 401);
 check("an unexpired one of the same key: taken", (await status(token)) === 200);
 
-// A key that is not known makes the server ask for the keys again, if it has not done so for half a minute: that has
-// passed. With what it learns, the keys that are gone end.
+// An unknown key makes the server fetch the keys again, if it has not done so for half a minute: that has passed. The
+// keys that the issuer no longer has are then refused.
 issuer.restart();
 const renewed = await issuer.token(MACHINE, RESOURCE, scopes);
 check("a new key: its token is taken at once", (await status(renewed)) === 200);

@@ -1,4 +1,4 @@
-// mcp-remote (`mcp-remote`), with which hosts that only start programs reach a server: the program that is started.
+// mcp-remote (`mcp-remote`): the program by which hosts that only start programs reach a server.
 
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";

@@ -17,10 +17,10 @@ PROGRAM = Path(sys.executable).parent / "schemathesis"
 command = [PROGRAM, "run", f"{BASE_URL}/openapi.json", "--url", BASE_URL, "-H", f"Authorization: Bearer {TOKEN}"]
 # The same cases in every run; enough of them to take seconds.
 command += ["--seed", "1", "--generation-deterministic", "--max-examples", "50", "--no-color", "--continue-on-failure"]
-# Some rules no schema can say: an otpauth URI must be one, for one.
+# No schema can state some rules, such as that an otpauth URI must be a valid one.
 command += ["--exclude-checks", "positive_data_acceptance"]
 with tempfile.TemporaryDirectory() as folder:
-    # It keeps what it found where it runs.
+    # It writes what it found into the folder in which it runs.
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280, check=False)
 check("no request breaks what the document says", ran.returncode == 0, ran.stdout[-6000:])
 finish()

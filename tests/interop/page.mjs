@@ -1,6 +1,6 @@
 // A person with a browser, who adds a secret on the page of an enrolment.
 
-/** A browser: it keeps cookies, follows redirects when it is told to, and sends forms as a page's own. */
+/** A browser: it keeps cookies, returns redirects without following them, and sends forms with the page's origin. */
 export class Browser {
   cookies = new Map();
 
@@ -28,7 +28,7 @@ export function field(page, name) {
   return value.replace(/&(lt|gt|quot|amp|#39);/g, (all) => unescaped[all]);
 }
 
-/** Adds a secret; where the page asks who they are, by a PIN. Returns the title of the last page. */
+/** Adds a secret, and enters the PIN if the page requires it. Returns the title of the last page. */
 export async function addOnPage(url, key, pin = "", browser = new Browser()) {
   let page = await browser.open(url);
   if (pin && title(page) === "Who are you?") page = await browser.open(url, { step: "prove", proof: pin });

@@ -25,7 +25,7 @@ def title(page):
 
 
 def add_on_page(url, key, pin=""):
-    """Adds a secret; where the page asks who they are, by a PIN. Returns the title of the last page."""
+    """Adds a secret, and enters the PIN if the page requires it. Returns the title of the last page."""
     page = send(url)
     if pin and title(page) == "Who are you?":
         page = send(url, {"step": "prove", "proof": pin})

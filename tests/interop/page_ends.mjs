@@ -9,7 +9,7 @@ const count = async () => (await operate("secret", "list")).totp_secrets.length;
 const agent = await Agent.start();
 const browser = await openBrowser();
 
-/** One enrolment, and how it ended: what the agent is told, and how many secrets more there are. */
+/** Checks one enrolment and its end: the answer that the agent gets, and the number of new secrets. */
 async function way(name, expected, run, { options = {}, by = browser, before: script } = {}) {
   const before = await count();
   const asked = await agent.ask({ label: "ada@example.com", issuer: "Acme" });
@@ -31,7 +31,7 @@ async function way(name, expected, run, { options = {}, by = browser, before: sc
   check(`${name}: ${expected === "OK" ? "one secret" : "nothing"} is stored`, added === (expected === "OK" ? 1 : 0), added);
   told.push(JSON.stringify([asked, outcome]));
   check(`${name}: nobody is told the key`, told.length > 2 && !told.some((text) => text.includes(SEED)), told.length);
-  // A status that is no success is an error to the browser's console.
+  // The browser's console reports a status that is no success as an error.
   const own = errors.filter((text) => !text.includes("the server responded with a status of 4"));
   check(`${name}: the browser has nothing to object to`, own.length === 0, own);
   return secret;
@@ -51,7 +51,7 @@ async function type(page, key = SEED) {
   return press(page, "Continue");
 }
 
-/** A reader as some browsers have one. */
+/** Stands in for the reader that some browsers have. */
 function standIn() {
   globalThis.BarcodeDetector = class {
     static getSupportedFormats = async () => ["qr_code"];
@@ -89,7 +89,7 @@ await way("drop", "OK", async (page) => {
   const pictures = sent.filter(([, body]) => body.includes("PNG") || body.includes("JFIF") || body.includes("image/"));
   check("camera: no frame leaves the browser", pictures.length === 0, pictures);
   check("camera: the page's own reader read it", sent.some(([url]) => url.endsWith("/qr.js")));
-  // Chromium on Linux has no reader of its own, so this one stands in.
+  // Chromium on Linux has no reader of its own, so `standIn` replaces it.
   sent.length = 0;
   await way(
     "camera, the browser's reader",
@@ -151,7 +151,7 @@ await way("error", "OK", async (page) => {
   await late.client.close();
 }
 
-// 6 to 9: what browsers make possible.
+// 6 to 9: what a person can do with a browser.
 await way("double submit", "OK", async (page) => {
   await type(page);
   await Promise.all([page.waitForNavigation(), page.getByRole("button", { name: "Add", exact: true }).dblclick()]);
@@ -213,7 +213,7 @@ await way("cancel", "DECLINED", async (page) => {
   check("no script, a key: the agent gets codes", isCode(given.structuredContent?.code, SEED, since), given);
 }
 
-/** Sends the page's own code back to it, as the service would say it. */
+/** Has the page check its own code; returns the page's verdict. */
 async function codeChecked(page) {
   const code = await page.locator("output").textContent();
   await page.getByLabel("Check a code").fill(code);

@@ -1,4 +1,5 @@
-// What the judges of the enrolment page share: a person with a browser, which is Debian's Chromium without a window, an agent,
+// The parts that the judges of the enrolment page share: a person with a browser, which is Debian's Chromium without a
+// window, an agent,
 // and a server.
 
 import { Client } from "@modelcontextprotocol/client";
@@ -15,11 +16,11 @@ import { check, COMMAND, SEAT, SERVER_ENV } from "./kit.mjs";
 export const fixture = (name) => new URL(`../fixtures/${name}`, import.meta.url).pathname;
 export const ONE = fixture("qr-one.png");
 export const TWO = fixture("qr-two.png");
-/** Of the runner's seat, on a server that was started here. */
+/** The PIN of the runner's seat, on a server that was started here. */
 export const PIN = "492039";
 const env = { ...process.env, ...SERVER_ENV };
 
-// What it would do on its own: ask its makers for updates, and the like.
+// Switches off what the browser would do on its own, such as requests for updates.
 const QUIET = [
   "--disable-background-networking",
   "--disable-component-update",
@@ -34,7 +35,7 @@ export function openBrowser(...flags) {
   return chromium.launch({ executablePath: "/usr/bin/chromium", args: [...QUIET, ...flags] });
 }
 
-/** The program, run by the operator. */
+/** Runs the program as the operator; returns its JSON output. */
 export async function operate(...words) {
   return JSON.parse((await promisify(execFile)(COMMAND[0], [...words, "--json"], { env })).stdout);
 }
@@ -68,7 +69,7 @@ export class Served {
     made.key = await operate("key", "create", "--name", "page", "--scope", "secrets:write");
     const stdio = ["ignore", "ignore", "pipe"];
     made.server = spawn(COMMAND[0], ["serve", "--listen", "127.0.0.1:0", ...flags], { env, stdio });
-    // Whatever becomes of the checks, it does not outlive them.
+    // The server must not outlive the checks, however they end.
     process.on("exit", () => made.server.kill());
     for await (const line of createInterface({ input: made.server.stderr })) {
       made.base = line.match(/listening on (\S+)/)?.[1];
@@ -85,7 +86,7 @@ export class Served {
 
   outcome = ({ enrollment_id }) => this.ask({ enrollment_id });
 
-  /** Its exit status. */
+  /** Ends the server; returns its exit status. */
   async end() {
     this.server.kill("SIGTERM");
     if (this.server.exitCode === null) await once(this.server, "exit");
@@ -93,7 +94,7 @@ export class Served {
   }
 }
 
-/** A clock that `ahead("+601")` sets for the processes with this environment, and for nobody else. */
+/** A clock that `ahead("+601")` sets for the processes with this environment, and for no others. */
 export async function clock(file) {
   const { stdout: library } = await promisify(execFile)("faketime", ["-m", "now", "printenv", "LD_PRELOAD"]);
   const ahead = (by) => writeFileSync(file, by);
@@ -111,7 +112,7 @@ const violations = async (page) => {
   return violations.map(({ id, nodes }) => [id, ...nodes.map((node) => node.html)]);
 };
 
-/** Looks at a page, light and dark, on a phone and on a desk: axe finds nothing, and nothing is wider than the screen. */
+/** Checks a page, light and dark, on a phone and on a desk: axe finds nothing, and nothing is wider than the screen. */
 export async function look(page, name, heading) {
   seen += 1;
   check(`${name}: is there`, (await title(page)) === heading, await title(page));

@@ -22,7 +22,8 @@ async function type(page, key = SEED) {
   return press(page, "Continue");
 }
 
-// Cold: a new sidecar, a new browser. All that it fetches, and the reader that only some browsers need.
+// A cold start: a new sidecar, a new browser. Counts all that the page fetches, and the reader that only some browsers
+// need.
 {
   const { enrollment_url: url } = await agent.ask({ label: "ada@example.com", issuer: "Acme" });
   const page = await browser.newPage();
@@ -39,7 +40,7 @@ async function type(page, key = SEED) {
   await page.close();
 }
 
-// The reader for the camera is others' code, of which nothing was changed but what joins its two files.
+// The reader for the camera is third-party code, unchanged but for the lines that join its two files.
 {
   const file = (name) => readFileSync(createRequire(import.meta.url).resolve(name), "utf8").split("\n");
   const published = new Set([...file("qr"), ...file("qr/decode.js")]);
@@ -161,7 +162,7 @@ await press(page, "Decline");
   await late.client.close();
 }
 
-// Through a tunnel, nobody looks like the user of this machine.
+// Through a tunnel, no visitor is taken for the user of this machine.
 asked = await agent.ask();
 await context.setExtraHTTPHeaders({ via: "1.1 tunnel" });
 await page.goto(asked.enrollment_url);
@@ -171,7 +172,7 @@ await press(page, "Continue");
 await look(page, "phrase, wrong", "Who are you?");
 await context.setExtraHTTPHeaders({});
 
-// At 200 %, a desk is as wide as half a desk.
+// At 200 %, a desktop screen is half as wide.
 asked = await agent.ask({ label: "ada@example.com", issuer: "Acme" });
 const close = await browser.newPage({ viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 });
 await close.goto(asked.enrollment_url);
@@ -205,7 +206,7 @@ await look(page, "entry on a server", "Add a secret");
   };
   for (let tries = 0; tries < 20 && (await title(page)) !== "Cancelled"; tries += 1) await wrong(url);
   await look(page, "cancelled", "Cancelled");
-  // Each wrong one doubles the time, so that the next try comes too early at last, however slow this machine is.
+  // Each wrong PIN doubles the wait, so that in the end the next try comes too early, however slow this machine is.
   let held = "";
   for (let tries = 0; tries < 4 && !held.startsWith("Too many"); tries += 1) {
     await wrong(next);

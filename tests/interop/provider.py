@@ -1,7 +1,7 @@
 """A stand-in for a model and its provider: OpenAI's chat completions and responses, Gemini's generateContent.
 
-It refuses tools as the provider refuses them. Its model does what the prompt says, a tool and what to send to it, and sends
-every property that it was shown, as models do in strict modes. What a tool answers is what it says in the end.
+It refuses tools as the provider refuses them. Its model calls the tool that the prompt names with its arguments, and
+sends every property that it was shown, as models do in strict modes. Its last text is the tool's answer.
 """
 
 import json
@@ -9,7 +9,7 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# What OpenAI takes as a string's format in strict mode.
+# The formats of a string that OpenAI accepts in strict mode.
 STRICT_FORMATS = ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"]
 STRICT_UNKNOWN = ["allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"]
 
@@ -26,11 +26,11 @@ GEMINI_FORMATS = {
 
 
 class Refused(Exception):
-    """What the provider answers with status 400."""
+    """A request that the provider answers with status 400."""
 
 
 def strict_faults(schema, where=()):
-    """What OpenAI finds wrong with a schema whose tool says `strict`."""
+    """The faults that OpenAI reports for the schema of a tool with `strict`."""
     context = f"In context={where!r}, "
     if "properties" in schema or schema.get("type") == "object":
         properties = schema.get("properties", {})
@@ -51,12 +51,12 @@ def strict_faults(schema, where=()):
 
 
 def camel(name):
-    """A field of Gemini's, which takes both ways of writing one."""
+    """A field's name in camel case. Gemini accepts snake case as well."""
     return re.sub("_(.)", lambda found: found[1].upper(), name)
 
 
 def gemini_faults(schema, where):
-    """What Gemini finds wrong with a function's `parameters`."""
+    """The faults that Gemini reports for a function's `parameters`."""
     for field in schema:
         if camel(field) not in GEMINI_FIELDS:
             yield f'Unknown name "{field}" at \'{where}\': Cannot find field.'
@@ -91,7 +91,7 @@ def wanted(shown, value, manner):
 
 
 def unwanted(name, shown, manner, about=""):
-    """What stands for nothing. Only the manners "empty" and "null" send what the schema does not let through."""
+    """The value of a property that is not set. Only the manners "empty" and "null" send one that the schema forbids."""
     types, nullable = kinds(shown)
     if manner == "null" or (manner == "strict" and nullable):
         return None
@@ -107,20 +107,20 @@ def unwanted(name, shown, manner, about=""):
         return False
     if "array" in types:
         return []
-    # Whoever has to give a number gives the one that it would be otherwise: the schema says it or, after many conversions,
-    # the words alone do, the property's or (`about`) the tool's.
+    # A number that must be given is the one that would apply otherwise: the schema has it or, after many conversions,
+    # only a description does, the property's or (`about`) the tool's.
     if "default" in shown:
         return shown["default"]
     words = shown.get("description", "")
     said = re.search(r"(\d+|all) (?:\(the default\)|by default)|default(?: is|:) (\d+|all)", words, re.IGNORECASE)
     said = said or re.search(rf"(\d+)() unless {name}", about or "")
     said = (said[1] or said[2]).lower() if said else ""
-    # For all there is the greatest number that may be asked for.
+    # `all` is the greatest number that may be requested.
     return max(map(int, re.findall(r"\d+", words)), default=0) if said == "all" else int(said or shown.get("minimum", 0))
 
 
 def understood(result):
-    """What a tool answered, whatever a framework has wrapped it in."""
+    """A tool's answer, without what a framework has wrapped it in."""
     if isinstance(result, str):
         for start in (match.start() for match in re.finditer(r"[{\[]", result)):
             try:
@@ -171,7 +171,7 @@ def think(texts, tools):
     return "call", prompt["tool"], arguments
 
 
-# What a tool's result begins with in a conversation, as `think` sees it.
+# The beginning of a tool's result in a conversation, as `think` sees it.
 RESULT = "\0result "
 
 
@@ -285,7 +285,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(200, answer)
 
     def do_CONNECT(self):
-        # Whatever goes to another host than this one comes by here (`run` names this one as the proxy), and ends here.
+        # A request to any other host arrives here, as `run` names this server as the proxy, and is refused.
         self.server.refused.append(f"something was sent to {self.path}")
         self.close_connection = True
         self.answer(403, {})
@@ -305,7 +305,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Provider:
-    """A running stand-in. `refused`: what it did not take."""
+    """A running stand-in. `refused`: what it refused."""
 
     def __enter__(self):
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -321,7 +321,7 @@ class Provider:
 
 
 def judge_the_provider():
-    """Schemas that the providers refuse, and one that both take."""
+    """Checks the stand-in with schemas that a provider refuses, and one for each that it accepts."""
     fine = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     strict = {**fine, "additionalProperties": False}
     number_enum = {**fine, "properties": {"a": {"type": "integer", "enum": [6, 8]}}}

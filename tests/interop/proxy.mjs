@@ -1,5 +1,5 @@
-// A server in front of another one: it passes requests and answers on as they are, streams while they flow, and adds what
-// the client has no way to send.
+// A server in front of another one: it passes requests and answers on as they are, streams while they flow, and adds
+// headers that the client has no way to send.
 
 import { createServer, request } from "node:http";
 import { pipeline } from "node:stream";
@@ -8,7 +8,7 @@ import { pipeline } from "node:stream";
 export async function listen({ target = "", added = {} } = {}) {
   const proxy = { target, url: "", close: () => server.close() };
   const server = createServer((asked, answer) => {
-    // A connection for each request: one end's keep-alive is no business of the other's.
+    // A connection for each request: the keep-alive of one end does not apply to the other.
     const onward = { method: asked.method, headers: [...asked.rawHeaders, ...Object.entries(added).flat()], agent: false };
     const behind = request(new URL(asked.url, proxy.target), onward, (response) => {
       answer.writeHead(response.statusCode, response.rawHeaders);

@@ -233,7 +233,7 @@ def plain(kind, dice):
         return 255 - grey, [what]
     if kind == "transparent":
         ink = np.zeros((*grey.shape, 4), np.uint8)
-        # Either dark on nothing, or light on nothing as dark pages use it.
+        # A dark code on a transparent ground.
         ink[..., :3] = dice.choice([0, 30])
         ink[..., 3] = 255 - grey
         return ink, [what]

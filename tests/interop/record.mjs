@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 export class Record {
   folder = mkdtempSync(join(tmpdir(), "record-"));
 
-  /** What was recorded under a name, or nothing. */
+  /** The bytes that were recorded under a name; empty if there are none. */
   read = (name) => (readdirSync(this.folder).includes(name) ? readFileSync(join(this.folder, name)) : Buffer.alloc(0));
 
   remove = () => rmSync(this.folder, { recursive: true });

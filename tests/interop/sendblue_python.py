@@ -52,8 +52,8 @@ once = {"single_use": "true", "max_wait": "0"}
 taken = secrets.create(label="Once", period=3600).totp_secret.id
 totp.get_code(taken, extra_query=once)
 check("error: busy", raises(ConflictError, lambda: totp.get_code(taken, extra_query=once)))
-# As it comes, the client asks again by itself once a step is free. Five seconds of the first code's step are left for it to
-# be refused in.
+# By default, the client retries by itself once a step is free. Five seconds of the first code's step are left, in which
+# it is refused.
 usual = SendblueAPI(api_key=KEY_ID, api_secret=KEY_SECRET, base_url=BASE_URL)
 shared = secrets.create(label="Shared", secret=SEED, period=10).totp_secret.id
 first_code = totp.get_code(shared, extra_query={"single_use": "true", "min_validity": "5", "max_wait": "10"}).code

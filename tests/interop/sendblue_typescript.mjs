@@ -44,8 +44,8 @@ check("delete", (await totp.secrets.delete(first.id)).status === "OK");
 check("delete: gone", (await status(totp.getCode(first.id))) === 404);
 check("error: unknown seat", (await status(seats.retrieve(randomUUID()))) === 404);
 check("error: bad input", (await status(totp.secrets.create({ label: "Mail", digits: 7 }))) === 400);
-// As it comes, the client asks again by itself once a step is free. Five seconds of the first code's step are left for it to
-// be refused in.
+// By default, the client retries by itself once a step is free. Five seconds of the first code's step are left, in
+// which it is refused.
 let asked = 0;
 const counted = (...request) => {
   asked += 1;

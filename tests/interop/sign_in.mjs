@@ -1,5 +1,5 @@
-// A person who proves on a server's page who they are by signing in at an identity provider that we did not write, and
-// those who are somebody else, or come back in another browser.
+// A person proves on a server's page who they are by signing in at a third-party identity provider; another person is
+// refused, and so is an answer that comes back in another browser.
 
 import { once } from "node:events";
 import { check, finish, isCode, MODE, now, SEAT, SEED } from "./kit.mjs";
@@ -35,7 +35,7 @@ async function call(method, path, body) {
   return answer.json();
 }
 
-/** What a person does with a link, up to the way back from the provider. */
+/** Follows a link as a person does, up to the address that leads back from the provider. */
 async function away(link, person, browser = new Browser()) {
   const asked = await browser.open(link);
   const sent = await browser.open(`${link}?sign-in`);

@@ -1,4 +1,4 @@
-// The tools, as an agent would use them. `client` is any SDK's: listTools and callTool.
+// Uses the tools as an agent would. `client` is any SDK's: it has listTools and callTool.
 
 import { deepStrictEqual } from "node:assert";
 import { randomUUID } from "node:crypto";
@@ -25,7 +25,7 @@ function same(one, other) {
   }
 }
 
-/** What a client is shown of the tools. */
+/** Checks the list of tools that a client gets. */
 export async function catalogue(client) {
   const { tools } = await client.listTools();
   check("tools: all nine", same(tools.map((tool) => tool.name), TOOLS), tools);

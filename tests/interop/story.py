@@ -1,4 +1,4 @@
-"""The tools, as an agent would use them. `call(tool, arguments)` gives `(answer, error)`, one of them None."""
+"""Uses the tools as an agent would. `call(tool, arguments)` returns `(answer, error)`, one of them None."""
 
 import time
 import uuid

@@ -1,4 +1,5 @@
-// How many tokens a model reads for the tools, in every conversation: their names, descriptions and arguments, as o200k counts.
+// The tokens that a model reads for the tools, in every conversation: their names, descriptions and arguments, as o200k
+// counts.
 
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
@@ -6,7 +7,7 @@ import { Tiktoken } from "js-tiktoken/lite";
 import o200k from "js-tiktoken/ranks/o200k_base";
 import { check, COMMAND, finish, SERVER_ENV } from "./kit.mjs";
 
-/** Tokens of a tool, on average. */
+/** The most tokens that a tool may have on average. */
 const MOST = 190;
 const counter = new Tiktoken(o200k);
 const tokens = (text) => counter.encode(text).length;

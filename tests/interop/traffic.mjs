@@ -56,7 +56,7 @@ function searched(where, haystack, least) {
   check(`${where}: no seed`, holds(haystack).length === 0, holds(haystack));
 }
 
-/** Every file of the machine, so to speak. */
+/** Every file in a folder, at any depth. */
 function files(folder) {
   return readdirSync(folder).flatMap((name) => {
     const path = join(folder, name);
@@ -65,7 +65,7 @@ function files(folder) {
   });
 }
 
-/** The bytes of a file; none if it has another name by now, as one that replaces another does. */
+/** The bytes of a file; empty if it was renamed meanwhile, as a file is that replaces another. */
 function bytesOf(path) {
   try {
     return readFileSync(path);
@@ -81,7 +81,7 @@ function searchFiles(when) {
   for (const path of all) check(`${path.split("/").at(-1)} ${when}: no seed`, holds(bytesOf(path)).length === 0, path);
 }
 
-// A judge that finds nothing anywhere would never be noticed otherwise.
+// Checks the search itself: that it finds nothing anywhere would not be noticed otherwise.
 const told = [base32(SEEDS.page), SEEDS.link.toString("hex").toUpperCase(), SEEDS.list, grouped(base32(SEEDS.app).toLowerCase(), 4, " ")];
 for (const text of told) check("the search finds a seed", holds(Buffer.from(text)).length > 0, text);
 
@@ -109,7 +109,7 @@ async function connected() {
 const client = await connected();
 const call = async (name, args) => (await client.callTool({ name, arguments: args })).structuredContent;
 
-/** The same of an agent that speaks REST, on the same recorded way. */
+/** A call of an agent that uses REST, over the same recorded connection. */
 async function rest(method, path, body) {
   const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
   return (await fetch(`${wire.url}/api/v2/totp/${path}`, { method, headers, body: body && JSON.stringify(body) })).json();

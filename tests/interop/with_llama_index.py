@@ -1,6 +1,6 @@
 """LlamaIndex (`llama-index-tools-mcp`): an agent that calls functions.
 
-Its strict mode is none for tools with optional properties: it declares them, and OpenAI refuses that."""
+Its strict mode is not usable for tools with optional properties: it declares them, and OpenAI refuses that."""
 
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.llms.openai import OpenAI
@@ -9,7 +9,7 @@ from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
 from judge import MODEL_URL, judge, run
 from kit import COMMAND, SERVER_ENV
 
-# It asks its own list what a model can do.
+# LlamaIndex looks up the abilities of a model in a list of its own.
 MODEL = "gpt-4o"
 
 

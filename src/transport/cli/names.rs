@@ -395,7 +395,7 @@ mod tests {
             made("01900000-0000-7000-8000-00000000bbb2", "ada@example.com", Some("GitLab")),
             made("01900000-0000-7000-8000-00000000ccc3", "bob", None),
             made("01900000-0000-7000-8000-00000000ddd4", "bob@work", Some("Acme")),
-            // An agent may choose any label, also one that is another's short id.
+            // An agent may choose any label, even another secret's short id.
             made("01900000-0000-7000-8000-00000000eee5", "ccc3", None),
         ]
     }
@@ -422,7 +422,7 @@ mod tests {
         check("bob", &["ccc3"]);
         check("BOB", &["ccc3"]);
         check("bo", &["ccc3", "ddd4"]);
-        // As lists and errors show it: issuer and label in full, beside an issuer that begins alike.
+        // Issuer and label in full, as lists and errors show them, beside an issuer that begins alike.
         let mut both = secrets();
         both.truncate(2);
         for (secret, issuer) in both.iter_mut().zip(["Google", "Google Workspace"]) {

@@ -41,7 +41,7 @@ pub(super) fn size(drawn: &str) -> (usize, usize) {
 mod tests {
     use super::*;
 
-    /// The picture as a screenshot has it: each module some pixels wide.
+    /// A screenshot of the picture, in which each module is some pixels wide.
     fn screenshot(picture: &str) -> Vec<u8> {
         const WIDE: usize = 4;
         let lines: Vec<Vec<char>> = picture

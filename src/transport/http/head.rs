@@ -101,7 +101,7 @@ impl Heads {
 mod tests {
     use super::*;
 
-    /// The bytes that hyper gets, however they are split.
+    /// Checks the bytes that hyper gets, however they are split.
     #[track_caller]
     fn check(sent: &str, seen: &str) {
         for size in 1..=sent.len() {

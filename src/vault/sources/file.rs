@@ -538,7 +538,7 @@ mod tests {
             assert!(read_key_file(&path).is_ok());
         }
 
-        /// As on a file system that can't rename without replacing.
+        /// A killed process leaves such a draft on a file system that can't rename without replacing.
         #[test]
         fn a_key_file_whose_draft_a_killed_process_left_under_its_second_name_is_read_again() {
             let (folder, path) = place();
@@ -549,7 +549,7 @@ mod tests {
             assert!(read_key_file(&path).is_err(), "who only reads changes nothing");
             assert_eq!(*find_or_make(&path, &SystemRandom).unwrap().0.expose(), BYTES);
             assert!(!draft.exists() && next.exists());
-            // Another name belongs to another owner.
+            // The file is refused if it has a name that is not a draft's.
             fs::hard_link(&path, folder.path().join("vault.key.copy")).unwrap();
             assert!(find_or_make(&path, &SystemRandom).is_err());
         }
@@ -563,7 +563,7 @@ mod tests {
             assert!(error.to_string().contains("has a second name (a hard link)"), "{error}");
         }
 
-        /// A test can mount nothing, so the facts that the system would report are made here.
+        /// A test can't mount a file system, so it constructs the facts that the system would report.
         #[test]
         fn a_secret_that_is_mounted_read_only_may_be_the_superusers_and_readable_by_one_group() {
             let me = 65_532;
@@ -593,7 +593,7 @@ mod tests {
         fn another_users_file_is_refused() {
             let (_folder, path) = place();
             write(&path, LINE.as_bytes());
-            // Only the superuser can give a file away; for others there is nothing to try.
+            // Only the superuser can give a file away; for other users nothing is checked.
             if std::os::unix::fs::chown(&path, Some(4242), None).is_ok() {
                 let error = read_key_file(&path).map(|_| ()).unwrap_err();
                 assert!(error.to_string().contains("belongs to another user"), "{error}");

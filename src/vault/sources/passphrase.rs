@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(words, expected);
     }
 
-    /// As the reference implementation computes it, with a salt of sixteen bytes 1.
+    /// The key that the reference implementation computes, with a salt of sixteen bytes of value 1.
     #[test]
     fn the_key_of_a_passphrase_never_changes() {
         let derivation = Derivation { cost: Cost { memory_kib: 64, passes: 1, lanes: 1 }, salt: [1; 16] };
