@@ -34,7 +34,7 @@ def registry(build):
     if entry["$schema"] != json.loads(schema.read_text())["$id"]:
         sys.exit("server.json is of another schema than the one it is checked against")
     run(build.python_tool("check-jsonschema"), "--schemafile", schema, file)
-    # The schema states in prose alone that the registry refuses a version that is a range, and two names of one entry.
+    # The schema states in prose alone that the registry refuses a version that is a range.
     if not re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", entry["version"]):
         sys.exit(f"server.json: {entry['version']} is not one version")
     return file

@@ -105,7 +105,9 @@ class Browser {
     const { id } = await (await this.ask(`new?${origin}${path}`, "PUT")).json();
     this.tab = id;
     const isThere = (tabs) => tabs.some((tab) => tab.id === id && tab.title === "Sign in");
-    while (!isThere(await (await this.ask("list")).json()));
+    for (const until = Date.now() + 30_000; !isThere(await (await this.ask("list")).json()); ) {
+      if (Date.now() > until) throw new Error(`the browser did not open ${path}`);
+    }
   }
 
   close = () => this.ask(`close/${this.tab}`);

@@ -1,8 +1,8 @@
 //! Torture: processes killed, power cut, disks failing, files damaged, many times over. Each row of the table in
-//! `SECURITY.md` is one test, named after it.
+//! `SECURITY.md` but the last, fuzzing, is one test, named after it.
 //!
-//! `COUNTERSIGN_TORTURE=N` runs each of them N times as often as plain `cargo test` does, and 1000 is the whole table;
-//! `COUNTERSIGN_TORTURE_SEED` repeats a run. `.ci/long` runs them all.
+//! `COUNTERSIGN_TORTURE=N` runs each of them N times as often as plain `cargo test` does; with 1000 every row reaches its full
+//! number. `COUNTERSIGN_TORTURE_SEED` repeats a run. `.ci/long` runs them all.
 #![expect(clippy::print_stdout, reason = "each row prints what it did")]
 
 mod damage;
