@@ -82,6 +82,7 @@ impl Replaced {
             };
             self.ended = self.ended || last;
             if self.window.is_empty() && self.replacing.is_idle() && !piece.is_empty() {
+                self.window.pass(&piece);
                 return Some(Ok(Frame::data(piece)));
             }
             match self.replacing.replaced(self.window.take(piece, last)).await {

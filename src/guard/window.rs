@@ -32,6 +32,11 @@ impl Window {
         self.held.is_empty()
     }
 
+    /// Notes a piece that is passed on as it is, while nothing is held back.
+    pub(super) fn pass(&mut self, piece: &[u8]) {
+        self.within = piece.last().is_some_and(u8::is_ascii_digit);
+    }
+
     /// Takes the next piece; after the last one nothing is held back.
     pub(super) fn take(&mut self, piece: Bytes, last: bool) -> Ready {
         let mut bytes = if self.held.is_empty() {
@@ -134,6 +139,19 @@ mod tests {
         }
         check("123456789012 123456", "123456789012 987654");
         check("123456 7654321234567", "987654 7654321234567");
+    }
+
+    #[test]
+    fn digits_go_on_from_a_piece_that_was_passed_on_as_it_is() {
+        for (passed, expected) in [("x1", "123456 987654"), ("1x", "987654 987654")] {
+            let mut window = Window::default();
+            window.pass(passed.as_bytes());
+            let Ready { mut bytes, found } = window.take(Bytes::from_static(b"123456 123456"), true);
+            for place in found {
+                bytes[place].copy_from_slice(b"987654");
+            }
+            assert_eq!(bytes, expected, "{passed}");
+        }
     }
 
     proptest! {
