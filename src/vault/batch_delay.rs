@@ -48,7 +48,7 @@ impl BatchDelay {
     pub(super) async fn wait(&self, landed: usize, took: Duration, queued: impl Fn() -> usize) {
         let before = queued();
         let all = before.saturating_add(landed);
-        if all < 2 || all > MOST {
+        if !(2..=MOST).contains(&all) {
             return;
         }
         let complete = {
