@@ -54,6 +54,8 @@ impl Connector {
         for nth in 0..nodes.len() {
             let number = (first + nth) % nodes.len();
             let Some(node) = nodes.get(number) else { continue };
+            // The caller may stop waiting before a host that hangs is given up: the next attempt must not begin with that host.
+            self.first.store(number + 1, Ordering::Relaxed);
             let reached = timeout(REACH, self.reach(number, node)).await;
             match reached.unwrap_or_else(|_| Err("it did not answer in time".to_owned())) {
                 Ok(link) => {
@@ -112,4 +114,32 @@ fn verified(roots: Option<&Path>) -> Result<ClientConfig, String> {
         return Err("there is no certificate to trust; name a PEM file with `sslrootcert`".to_owned());
     }
     Ok(builder.with_root_certificates(store).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_that_is_given_up_at_a_host_that_hangs_is_followed_by_one_at_the_next_host() {
+        let [hung, other] =
+            [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+        let [first, second] = [&hung, &other].map(|host| host.local_addr().unwrap().port());
+        let address = format!("postgres://app@127.0.0.1:{first},127.0.0.1:{second}/vault");
+        let connector = Connector::new(Address::read(&address).unwrap());
+        tokio::select! {
+            _ = connector.connect() => unreachable!("nobody answers"),
+            accepted = hung.accept() => drop(accepted.unwrap().0),
+            _ = other.accept() => unreachable!("the first host is tried first"),
+        }
+
+        tokio::select! {
+            biased;
+            accepted = other.accept() => drop(accepted.unwrap().0),
+            _ = hung.accept() => unreachable!("the host that hangs is tried first again"),
+            _ = connector.connect() => unreachable!("nobody answers"),
+        }
+    }
 }
