@@ -110,7 +110,9 @@ async function withstand(batch, secret) {
   );
   // A page that was right when it had its code has used the step of that code: the next may have to wait for another.
   const wait = batch[0].touched ? 40 : 2;
-  const answers = await driver.force(secret, () => Promise.all(opened.map(({ meanwhile }) => meanwhile?.())), wait);
+  let changes = [];
+  const change = async () => (changes = await Promise.all(opened.map(({ meanwhile }) => meanwhile?.())));
+  const answers = await driver.force(secret, change, wait);
   const typed = answers.filter((answer) => /^(filled|submitted|pending)$/i.test(answer));
   // In a race with the program, the right page may have had its code before it changed.
   const isOwed = isDirect || !batch[0].alone;
@@ -126,7 +128,9 @@ async function withstand(batch, secret) {
   for (const [at, { name, id }] of batch.entries()) {
     await site.told(id);
     const seen = [...before[at], ...(site.seen.get(id) ?? []).filter((digits) => /[^9]/.test(digits))];
-    check(`hostile: ${name}`, seen.length === 0 && held.length === 0 && site.seen.has(id), {
+    // A page that already holds the code when it changes was the right one: it sees what it was given, and nothing more.
+    const mayHold = changes[at] === "filled before" && typed.length === 1;
+    check(`hostile: ${name}`, (mayHold || (seen.length === 0 && held.length === 0)) && site.seen.has(id), {
       seen,
       held,
       isLive: site.seen.has(id),

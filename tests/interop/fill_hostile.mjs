@@ -234,7 +234,13 @@ function* swaps(site) {
         site.show(`${at.path}-in`, trap(at, design));
         site.show(at.path, trap(at, design, { watch: "", after: `<script>globalThis.foreign = "${foreign}";</script>` }));
         const run = (page) =>
-          page.evaluate(`(async () => { document.querySelector("h1").remove(); document.title = "Shop"; ${code} })()`);
+          page.evaluate(`(async () => {
+            const isFilled = [...document.querySelectorAll("input")].some(({ value }) => value);
+            document.querySelector("h1").remove();
+            document.title = "Shop";
+            ${code}
+            return isFilled ? "filled before" : "";
+          })()`);
         return async (page) => (await page.goto(site.allowed[0] + at.path), () => run(page));
       };
       yield { name: `meanwhile swapped ${way}, ${design}`, alone: true, make };
