@@ -131,8 +131,8 @@ pub(super) enum Ready {
     Ended(Ending),
 }
 
-/// Opens the vault for a person's command. If there is none, the command's input is read and checked before one is
-/// created.
+/// Opens the vault for a person's command. If no vault exists, the command's input is read and checked before a
+/// vault is created.
 ///
 /// # Errors
 /// [`Fatal`].

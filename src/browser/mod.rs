@@ -139,7 +139,8 @@ impl Browsers {
     }
 }
 
-/// The one field that is sought, or the reason that there is none. While `is_early`, a page that is loading has none.
+/// Returns the one field that is sought, or the reason that no field is chosen. While `is_early`, pages that load don't
+/// count.
 fn chosen(seen: Vec<FrameView>, sought: &FieldQuery<'_>, is_early: bool) -> Result<Field, NotFound> {
     // A page stands for the frames in it, unless it asks for a code itself.
     let is_it = |seen: &FrameView| sought.page.is_none_or(|page| seen.candidate.page == *page);

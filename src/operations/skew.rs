@@ -15,7 +15,7 @@ const REFUSED: i64 = 5_000_000;
 #[derive(Default)]
 pub(super) struct Skew {
     is_watched: AtomicBool,
-    /// The difference that was last logged: 0 is none, 1 is above [`APART_MAX`], 2 is [`REFUSED`] or more.
+    /// The difference that was last logged: 0 is within [`APART_MAX`], 1 is above [`APART_MAX`], 2 is [`REFUSED`] or more.
     last_level: AtomicU8,
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn texts(file: &[u8], children: &Children, wait: Duration) -> R
     Ok(read?)
 }
 
-/// The texts that are links of an authenticator app, and not a web page's address or the like. If there is none, the
+/// The texts that are links of an authenticator app, and not a web page's address or the like. If no text is such a link, the
 /// registrations for push messages, which only their own app can use, so that the caller reports that.
 pub(super) fn links(mut texts: Vec<Zeroizing<String>>) -> Vec<Zeroizing<String>> {
     let is_ours = |text: &str| text.trim_start().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("otpauth"));

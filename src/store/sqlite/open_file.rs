@@ -234,8 +234,8 @@ pub(super) fn unread(cause: &io::Error) -> StoreError {
     StoreError::Unavailable(format!("the disk can't be read ({cause})"))
 }
 
-/// The metadata of the file at a path; `None`: there is none. If the system can't determine that, as when memory is
-/// short or the disk fails, this is an error, since the files may still be there.
+/// The metadata of the file at a path; `None` if no file exists there. If the system can't determine that, as when
+/// memory is short or the disk fails, this is an error, since the files may still be there.
 fn there(path: &Path) -> Result<Option<Metadata>, StoreError> {
     match fs::symlink_metadata(path) {
         Ok(facts) => Ok(Some(facts)),

@@ -16,7 +16,7 @@ pub(super) fn shown_path(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { harmless(&path.display().to_string()) }
 }
 
-/// [`shown_path`] for a name under which there may be no file; `None` if there is none and the name may be a seed.
+/// [`shown_path`] for a name under which there may be no file; `None` if no file exists and the name may be a seed.
 pub(super) fn typed_path(path: &Path) -> Option<String> {
     let is_there = path.symlink_metadata().is_ok();
     (is_there || !may_be_seed(&path.display().to_string())).then(|| shown_path(path))

@@ -164,7 +164,7 @@ impl Guard {
     }
 }
 
-/// The only `Host`, of any name; empty if there is none, or it is not text.
+/// The only `Host` header, with any name; empty if the header is missing or is not text.
 fn any_host(headers: &HeaderMap) -> Result<&str, Turned> {
     let mut sent = headers.get_all(HOST).iter();
     match (sent.next(), sent.next()) {

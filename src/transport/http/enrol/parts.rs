@@ -11,7 +11,7 @@ use crate::domain::limits::BODY_BYTES_MAX;
 /// The most bytes of a boundary (RFC 2046).
 const BOUNDARY_BYTES_MAX: usize = 70;
 
-/// The error of a body that is no form, or that ended too early.
+/// The error for a body that is not a form, or that ended too early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken;
 
