@@ -218,6 +218,11 @@ impl Entry {
         self.spec.effect == Effect::Add
     }
 
+    /// Whether it changes nothing.
+    pub fn only_reads(&self) -> bool {
+        self.spec.effect == Effect::Read
+    }
+
     /// The scope that a caller needs.
     pub const fn scope(&self) -> Option<Scope> {
         match self.spec.access {

@@ -170,10 +170,10 @@ pub enum Refusal {
         /// The obstacle, in the store's words.
         obstacle: Option<String>,
     },
-    /// The disk failed during a change.
+    /// The disk failed during a change, or the change was given up after its limit of time.
     #[error(
-        "the vault could not make this durable, so it may or may not have happened: look before you try again, and run \
-         `countersign vault doctor`"
+        "the vault did not confirm that this is durable, so it may or may not have happened: look before you try again, \
+         and run `countersign vault doctor`"
     )]
     OutcomeUnknown,
     /// Other callers keep changing the same record.

@@ -219,7 +219,7 @@ impl App {
         let answer = match tokio::time::timeout(limit, work).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panic)) => Err(Problem::Own(self.service.panicked(route.path))),
-            Err(elapsed) => Err(Problem::Own(self.service.bug(&elapsed))),
+            Err(_elapsed) => Err(Problem::Own(route.given_up(limit))),
         };
         Outcome { route: Some(route), caller, answer }
     }

@@ -1,6 +1,8 @@
 //! The table of routes: name, access, time limit, documentation and handler of each. The router, the documentation and
 //! the counters are made from it.
 
+use std::time::Duration;
+
 use axum::{body::Body, response::Response};
 use futures::future::BoxFuture;
 use http::Method;
@@ -15,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{audit::Action, scope::Scope},
-    operations::{Entry, ErrorCode},
+    operations::{Entry, ErrorCode, Refusal},
 };
 
 /// One route.
@@ -29,6 +31,18 @@ pub(super) struct Route {
     pub(super) run: Run,
     /// Its documentation; `None` if it is documented elsewhere (MCP, pages).
     pub(super) doc: Option<Doc>,
+}
+
+impl Route {
+    /// The refusal of a request that was given up at its limit of time. The vault may still be at work on a change.
+    pub(super) fn given_up(&self, limit: Duration) -> Refusal {
+        tracing::warn!(path = self.path, seconds = limit.as_secs(), "a request took longer than its limit");
+        match self.run {
+            Run::Open(_) => Refusal::Unavailable { obstacle: None },
+            Run::Operation(entry) if entry.only_reads() => Refusal::Unavailable { obstacle: None },
+            Run::Page(_) | Run::Carrier(_) | Run::Operation(_) => Refusal::OutcomeUnknown,
+        }
+    }
 }
 
 /// How long a request may take.

@@ -291,6 +291,6 @@ fn a_vault_whose_last_sync_fails_is_closed_all_the_same() {
 
     let told = process.ask("close");
 
-    assert!(told.starts_with("no the vault could not make this durable"), "{told}");
+    assert!(told.starts_with("no the vault did not confirm that this is durable"), "{told}");
     assert!(!is_open(&process));
 }
