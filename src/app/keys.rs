@@ -10,7 +10,7 @@ use crate::{
     domain::{key_source::KeySource, limits::PASSPHRASE_BYTES_MAX},
     store,
     transport::cli::{self, Console, Failure, Sources},
-    vault::{self, KeyError, OpenError, Passphrase, RecoveryWords, Source, Ways},
+    vault::{self, KeyError, KeyFileError, OpenError, Passphrase, RecoveryWords, Source, Ways},
 };
 
 /// The file name that means standard input.
@@ -150,7 +150,10 @@ fn text_of(file: &Path, console: &mut Console) -> Result<Zeroizing<String>, Fata
     if file == Path::new(STDIN) {
         return Ok(cli::read_stdin(console, PASSPHRASE_BYTES_MAX)?);
     }
-    let bytes = vault::read_private(file, PASSPHRASE_BYTES_MAX).map_err(|cause| no_key(cause.into()))?;
+    let bytes = vault::read_private(file, PASSPHRASE_BYTES_MAX).map_err(|cause| match cause {
+        KeyFileError::Missing(file) => no_key(KeyError::NoFile(file)),
+        cause => no_key(cause.into()),
+    })?;
     let text = std::str::from_utf8(&bytes).map_err(|_| no_key(KeyError::Passphrase("is not text in UTF-8")))?;
     Ok(Zeroizing::new(text.to_owned()))
 }

@@ -9,11 +9,12 @@ use std::{
 
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{AuditRow, Call, Effect, Failed, Operation, Refusal, Spec};
 use crate::{
-    domain::audit::{Action, ChainHead},
-    vault::{Archived, Finding, StoredRow},
+    domain::audit::{self, Action, ChainHead},
+    vault::{ArchiveCheck, ArchiveReport, Archived, Finding, StoredRow},
 };
 
 /// The longest line: several times the length of a row.
@@ -41,7 +42,7 @@ struct Row {
     stored: String,
 }
 
-/// An anchor or a row, as it is read. The readable fields of a row, which are for people, are ignored.
+/// An anchor or a row, as it is read.
 #[derive(Deserialize)]
 struct Line {
     chain: u32,
@@ -84,20 +85,11 @@ impl ArchiveFile {
     }
 }
 
-/// Verifies an archive of pruned rows, and that this vault's log goes on from there.
+/// Verifies archives of pruned rows, and that this vault's log goes on from there.
 #[derive(Debug, Clone)]
 pub struct VerifyArchive {
-    /// The file.
-    pub file: PathBuf,
-}
-
-/// The result of verifying an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArchiveReport {
-    /// Sound rows.
-    pub rows: u64,
-    /// The first problem and its chain; `None`: sound.
-    pub finding: Option<(u32, Finding)>,
+    /// The files, the oldest first.
+    pub files: Vec<PathBuf>,
 }
 
 impl Operation for VerifyArchive {
@@ -105,32 +97,55 @@ impl Operation for VerifyArchive {
     type Output = ArchiveReport;
 
     async fn run(self, call: &mut Call<'_>) -> Result<ArchiveReport, Failed> {
-        let unread = |cause: io::Error| Refusal::invalid("archive", format!("can't be read: {cause}"));
-        let mut file = BufReader::new(File::open(&self.file).map_err(unread)?);
         let mut check = call.service.vault().check_archive();
-        let (mut sound, mut line) = (0, Vec::new());
-        for number in 1_u64.. {
-            line.clear();
-            file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(unread)?;
-            if line.is_empty() {
-                break;
+        for path in &self.files {
+            if let Err((chain, finding)) = verify(path, &mut check)? {
+                return Ok(check.found(chain, finding));
             }
-            let strange = || Refusal::invalid("archive", format!("line {number} is no line of an archive"));
-            let Line { chain, seq, mac, stored_at, stored } = serde_json::from_slice(&line).map_err(|_| strange())?;
-            let mac = HEXLOWER.decode(mac.as_bytes()).ok().and_then(|mac| mac.try_into().ok()).ok_or_else(strange)?;
-            let checked = match stored_at.zip(stored) {
-                None => check.from(ChainHead { chain, seq, mac }),
-                Some((at, stored)) => {
-                    let body = BASE64.decode(stored.as_bytes()).map_err(|_| strange())?;
-                    check.row(StoredRow { chain, seq, at, body, mac })
-                }
-            };
-            if let Err(finding) = checked {
-                return Ok(ArchiveReport { rows: sound, finding: Some((chain, finding)) });
-            }
-            sound = check.rows();
         }
-        let (rows, finding) = check.end().await?;
-        Ok(ArchiveReport { rows, finding })
+        Ok(check.end().await?)
     }
+}
+
+/// Verifies a file, line by line.
+fn verify(path: &Path, check: &mut ArchiveCheck<'_>) -> Result<Result<(), (u32, Finding)>, Refusal> {
+    let refused = |problem: String| Refusal::invalid("archive", format!("{}: {problem}", path.display()));
+    let unread = |cause: io::Error| refused(format!("can't be read: {cause}"));
+    let mut file = BufReader::new(File::open(path).map_err(unread)?);
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(unread)?;
+        if line.is_empty() {
+            break;
+        }
+        let strange = || refused(format!("line {number} is no line of an archive"));
+        let Line { chain, seq, mac, stored_at, stored } = serde_json::from_slice(&line).map_err(|_| strange())?;
+        let mac = HEXLOWER.decode(mac.as_bytes()).ok().and_then(|mac| mac.try_into().ok()).ok_or_else(strange)?;
+        let checked = match stored_at.zip(stored) {
+            None => check.from(ChainHead { chain, seq, mac }),
+            Some((at, stored)) => {
+                let body = BASE64.decode(stored.as_bytes()).map_err(|_| strange())?;
+                let read = check.row(StoredRow { chain, seq, at, body, mac });
+                read.and_then(|row| if is_as_written(&line, &row) { Ok(()) } else { Err(Finding::Changed(seq)) })
+            }
+        };
+        if let Err(finding) = checked {
+            return Ok(Err((chain, finding)));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Whether the readable fields of a line, which no MAC covers, are those of its verified row. Another version may write
+/// other fields.
+fn is_as_written(line: &[u8], row: &audit::AuditRow) -> bool {
+    let (Ok(written), Ok(right)) = (serde_json::from_slice::<Value>(line), serde_json::to_value(AuditRow::from(row)))
+    else {
+        return false;
+    };
+    // A line is longer than its fields if it names one twice. Readers differ in which of the two they take.
+    let is_whole = written.to_string().len() == line.trim_ascii_end().len();
+    let mut fields = right.as_object().into_iter().flatten();
+    is_whole && fields.all(|(name, value)| written.get(name).is_none_or(|written| written == value))
 }

@@ -76,7 +76,7 @@ pub use self::{
     accounts::{AddAccount, ListAccounts, RemoveAccount},
     arguments::{Fields, levels, not_known},
     audit::{PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, Traced, VerifyAudit},
-    audit_archive::{ArchiveReport, VerifyArchive},
+    audit_archive::VerifyArchive,
     authenticate::Offered,
     back_up::BackUp,
     bounds::{Count, Seconds, Text, Whole},
@@ -126,8 +126,8 @@ pub use self::{
     waiting::Patience,
 };
 pub use crate::vault::{
-    AuditAsk, AuditReport, AuditRows, BackedUp, Circumstance, Erased, Finding, Life, Mended, Passphrase, RecoveryWords,
-    Relocated, Repaired, Resealed, Restored, Rotation, Source, Stage, Ties, Travel, VaultKey, Versioned,
+    ArchiveReport, AuditAsk, AuditReport, AuditRows, BackedUp, Circumstance, Erased, Finding, Life, Mended, Passphrase,
+    RecoveryWords, Relocated, Repaired, Resealed, Restored, Rotation, Source, Stage, Ties, Travel, VaultKey, Versioned,
 };
 
 pub(crate) use pace::{Counted, Pace};

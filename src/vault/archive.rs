@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io};
 
 use super::{
     Finding, Vault,
-    ledger::{self, End, is_kept},
+    ledger::{self, End, base_of, genesis, is_kept},
 };
 use crate::{
     domain::{
@@ -63,14 +63,34 @@ pub(super) fn write_row(archive: &mut Option<&mut Archive<'_>>, record: &AuditRe
 /// Verifies an archive, line by line.
 pub struct ArchiveCheck<'v> {
     vault: &'v Vault,
-    ends: BTreeMap<u32, End>,
+    chains: BTreeMap<u32, Progress>,
     rows: u64,
+}
+
+/// How far a chain has been verified.
+struct Progress {
+    /// The number of its first row in the archive.
+    first: u64,
+    end: End,
+    /// Where a run stands whose rows are in the archive already.
+    again: Option<End>,
+}
+
+/// The verified rows of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveReport {
+    /// Sound rows.
+    pub rows: u64,
+    /// The chains that have rows, each with the numbers of its first and last sound row.
+    pub spans: Vec<(u32, u64, u64)>,
+    /// The first problem and its chain; `None`: sound.
+    pub finding: Option<(u32, Finding)>,
 }
 
 impl Vault {
     /// Begins to verify an archive.
     pub const fn check_archive(&self) -> ArchiveCheck<'_> {
-        ArchiveCheck { vault: self, ends: BTreeMap::new(), rows: 0 }
+        ArchiveCheck { vault: self, chains: BTreeMap::new(), rows: 0 }
     }
 }
 
@@ -80,54 +100,80 @@ impl ArchiveCheck<'_> {
     /// # Errors
     /// [`Finding`].
     pub fn from(&mut self, head: ChainHead) -> Result<(), Finding> {
-        match self.ends.get(&head.chain).map(End::head) {
-            None => {
-                self.ends.insert(head.chain, End::of_base(&head));
-                Ok(())
-            }
-            Some(end) if head.seq > end.seq => Err(Finding::Gap(head.seq.saturating_add(1))),
-            Some(end) if head.seq == end.seq && head != end => Err(Finding::Changed(head.seq)),
-            // A pruning that was interrupted is repeated, and archives its rows again.
-            Some(_) => Ok(()),
+        let begun = End::of_base(&head);
+        let Some(progress) = self.chains.get_mut(&head.chain) else {
+            let first = head.seq.saturating_add(1);
+            self.chains.insert(head.chain, Progress { first, end: begun, again: None });
+            return Ok(());
+        };
+        let end = progress.end.head();
+        let next = head.seq.saturating_add(1);
+        if head.seq > end.seq || next < progress.first {
+            return Err(Finding::Gap(next));
         }
+        if head.seq == end.seq && head != end {
+            return Err(Finding::Changed(head.seq));
+        }
+        // A pruning that was interrupted is repeated, and archives its rows again.
+        progress.again = (head.seq < end.seq).then_some(begun);
+        Ok(())
     }
 
-    /// Checks the next row.
+    /// Checks the next row, and returns it as it reads.
     ///
     /// # Errors
     /// [`Finding`].
-    pub fn row(&mut self, row: StoredRow) -> Result<(), Finding> {
+    pub fn row(&mut self, row: StoredRow) -> Result<AuditRow, Finding> {
         let StoredRow { chain, seq, at, body, mac } = row;
-        let Some(end) = self.ends.get_mut(&chain) else { return Err(Finding::Gap(seq)) };
-        if seq <= end.head().seq {
-            return Ok(());
-        }
+        let Some(progress) = self.chains.get_mut(&chain) else { return Err(Finding::Gap(seq)) };
         let record = AuditRecord { chain, seq, at: Timestamp::from_micros(at), body, mac };
+        let end = progress.again.as_mut().unwrap_or(&mut progress.end);
         if Some(ledger::first_of(&record)) != end.head().seq.checked_add(1) {
             return Err(Finding::Gap(seq));
         }
         if !self.vault.keyring().follows(end, &record) {
             return Err(Finding::Changed(seq));
         }
-        self.rows += 1;
-        Ok(())
+        let row = ledger::read(record).map_err(|_| Finding::Changed(seq))?;
+        match progress.again.map(|again| again.head()) {
+            None => self.rows += 1,
+            Some(again) if again.seq < progress.end.head().seq => {}
+            // The chains of both runs are one only if they meet.
+            Some(again) if again == progress.end.head() => progress.again = None,
+            Some(_) => return Err(Finding::Changed(seq)),
+        }
+        Ok(row)
     }
 
-    /// The number of sound rows so far.
-    pub const fn rows(&self) -> u64 {
-        self.rows
+    /// Reports a problem that a reader of the archive found.
+    pub fn found(self, chain: u32, finding: Finding) -> ArchiveReport {
+        let span = |(chain, Progress { first, end, .. }): (&u32, &Progress)| {
+            Some((*chain, *first, end.head().seq)).filter(|(_, first, last)| first <= last)
+        };
+        let spans = self.chains.iter().filter_map(span).collect();
+        ArchiveReport { rows: self.rows, spans, finding: Some((chain, finding)) }
     }
 
-    /// Checks that the vault's log goes on from where the archive ends, and returns the number of sound rows.
+    /// Checks that the vault's log goes on from where the archive ends.
     ///
     /// # Errors
-    /// [`StoreError`]; the finding, with its chain, is a result.
-    pub async fn end(self) -> Result<(u64, Option<(u32, Finding)>), StoreError> {
-        for (chain, end) in &self.ends {
-            if !is_kept(self.vault.store(), self.vault.keyring(), &end.head()).await? {
-                return Ok((self.rows, Some((*chain, Finding::Anchor(end.head().seq)))));
+    /// [`StoreError`]; a finding is a result.
+    pub async fn end(self) -> Result<ArchiveReport, StoreError> {
+        let (store, keyring) = (self.vault.store(), self.vault.keyring());
+        let mut chains = self.vault.chains().await?;
+        chains.extend(self.chains.keys());
+        chains.sort_unstable();
+        chains.dedup();
+        for chain in chains {
+            let base = base_of(store, keyring, chain).await?;
+            let head = self.chains.get(&chain).map_or(genesis(chain), |progress| progress.end.head());
+            if head.seq < base.seq {
+                return Ok(self.found(chain, Finding::Unarchived(base.seq.saturating_add(1))));
+            }
+            if head.seq > 0 && !is_kept(store, keyring, &head).await? {
+                return Ok(self.found(chain, Finding::Anchor(head.seq)));
             }
         }
-        Ok((self.rows, None))
+        Ok(ArchiveReport { finding: None, ..self.found(0, Finding::Base) })
     }
 }

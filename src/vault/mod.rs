@@ -79,7 +79,7 @@ use std::{
 };
 
 pub use self::{
-    archive::{Archive, ArchiveCheck, Archived, StoredRow},
+    archive::{Archive, ArchiveCheck, ArchiveReport, Archived, StoredRow},
     authority::KeptAuthority,
     backup::BackedUp,
     draft::{Draft, Outcome},

@@ -103,6 +103,7 @@ pub(super) fn no_key(source: KeyError, ways: Ways) -> OpenError {
         | KeyError::Credential(_)
         | KeyError::Env(_)
         | KeyError::Command { .. }
+        | KeyError::NoFile(_)
         | KeyError::Passphrase(_)
         | KeyError::Recovery(_)
         | KeyError::Slot

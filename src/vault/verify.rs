@@ -72,6 +72,12 @@ pub enum Finding {
     /// A knot of another chain does not match.
     #[error("row {0} is not the one that another chain has noted: an older end of this chain was put back")]
     Knot(u64),
+    /// An archive ends before the first row that the vault still has.
+    #[error(
+        "the archive ends before row {0}, with which the audit log begins: its end was cut off, or the next rows are in another \
+         file (give all files, the oldest first)"
+    )]
+    Unarchived(u64),
     /// An anchor kept outside does not match.
     #[error("row {0} is not the one that the given anchor vouches for")]
     Anchor(u64),

@@ -20,9 +20,10 @@ pub struct VerifyArgs {
     /// File of anchors, as `audit head --append` writes it; `-` for standard input
     #[arg(long, value_name = "FILE")]
     anchors: Option<PathBuf>,
-    /// Verify this archive of pruned rows instead, and that the audit log goes on from there
+    /// Verify this archive of pruned rows instead, and that the audit log goes on from there; may be
+    /// repeated, the oldest file first
     #[arg(long, value_name = "FILE", conflicts_with = "anchors")]
-    pub(super) archive: Option<PathBuf>,
+    pub(super) archive: Vec<PathBuf>,
 }
 
 /// What an anchor takes.

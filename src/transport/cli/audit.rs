@@ -145,6 +145,9 @@ struct ArchiveAnswer {
     /// The first problem.
     finding: Option<String>,
     rows: u64,
+    /// The numbers of the first and the last sound row of the first chain.
+    first: Option<u64>,
+    last: Option<u64>,
     /// The chain of the problem, if it is not the first chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     chain: Option<u32>,
@@ -240,8 +243,8 @@ async fn export(args: ExportArgs, session: &mut Session) -> Result<Ending, Failu
 }
 
 async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<Ending, Failure> {
-    if let Some(file) = &args.archive {
-        return verify_archive(file.clone(), session).await;
+    if !args.archive.is_empty() {
+        return verify_archive(args.archive.clone(), session).await;
     }
     let anchors = anchors::read(args, &mut session.console)?;
     let report = session.perform(VerifyAudit { anchors: anchors.clone() }).await?;
@@ -285,13 +288,15 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
     Ok(if answer.valid { Ending::Done } else { Ending::No })
 }
 
-async fn verify_archive(file: PathBuf, session: &mut Session) -> Result<Ending, Failure> {
-    let ArchiveReport { rows, finding } = session.perform(VerifyArchive { file }).await?;
+async fn verify_archive(files: Vec<PathBuf>, session: &mut Session) -> Result<Ending, Failure> {
+    let ArchiveReport { rows, spans, finding } = session.perform(VerifyArchive { files }).await?;
     let chain = finding.map(|(chain, _)| chain).filter(|chain| *chain != 0);
     let finding = finding.map(|(_, finding)| finding.to_string());
-    let answer = ArchiveAnswer { valid: finding.is_none(), finding, rows, chain, status: OK };
+    let span = spans.iter().find(|(chain, ..)| *chain == 0);
+    let (first, last) = (span.map(|(_, first, _)| *first), span.map(|(.., last)| *last));
+    let answer = ArchiveAnswer { valid: finding.is_none(), finding, rows, first, last, chain, status: OK };
     session.console.answer(&answer, |console| {
-        let rows = counted(rows, "row");
+        let rows = rows_in_words(rows, &spans);
         match &answer.finding {
             None => console.line(&format!("sound: {rows}, and the audit log goes on from there")),
             Some(finding) => console.line(&format!("not sound: {finding} (sound before it: {rows})")),

@@ -20,7 +20,12 @@ async fn pruned(vault: &Vault, days: i64, file: &Path) -> u64 {
 }
 
 async fn checked(vault: &Vault, file: &Path) -> Result<ArchiveReport, Refusal> {
-    vault.service.perform(&vault.person, VerifyArchive { file: file.to_owned() }).await
+    checked_in_turn(vault, &[file]).await
+}
+
+async fn checked_in_turn(vault: &Vault, files: &[&Path]) -> Result<ArchiveReport, Refusal> {
+    let files = files.iter().map(|file| (*file).to_owned()).collect();
+    vault.service.perform(&vault.person, VerifyArchive { files }).await
 }
 
 /// A vault of 21 rows, of which the first 11 are archived in `file` by two prunings.
@@ -41,7 +46,8 @@ async fn archived() -> (Vault, std::path::PathBuf) {
 #[tokio::test]
 async fn an_archive_is_verified_up_to_where_the_log_begins() {
     let (vault, file) = archived().await;
-    assert_eq!(checked(&vault, &file).await.unwrap(), ArchiveReport { rows: 11, finding: None });
+    let spans = vec![(0, 1, 11)];
+    assert_eq!(checked(&vault, &file).await.unwrap(), ArchiveReport { rows: 11, spans, finding: None });
 
     let text = fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -113,8 +119,11 @@ async fn whatever_is_changed_in_an_archive_is_found() {
     assert!(moved.starts_with("row 9 does not follow"), "{moved}");
     let sound = checked_of(&without(10)).await;
     assert_eq!(sound, 8, "rows before the one that is missing");
-    // An archive without its last rows ends before the log begins, which it can't show alone; a chain of archives can.
-    assert_eq!(finding(&without(12)).await.unwrap(), None);
+    for cut in 0..13 {
+        let cut = lines[..cut].iter().flat_map(|line| [line, "\n"]).collect::<String>();
+        let finding = finding(&cut).await.unwrap().unwrap();
+        assert!(finding.starts_with("the archive ends before row 12"), "{finding}");
+    }
     // Rows that were archived twice are counted once.
     assert_eq!(finding(&format!("{whole}{whole}")).await.unwrap(), None);
     assert_eq!(finding(&whole).await.unwrap(), None);
@@ -122,6 +131,69 @@ async fn whatever_is_changed_in_an_archive_is_found() {
         let refused = finding(&format!("{whole}{strange}")).await.unwrap_err().to_string();
         assert!(refused.contains("line 14"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn what_people_read_in_an_archive_is_what_its_macs_cover() {
+    let (vault, file) = archived().await;
+    let whole = fs::read_to_string(&file).unwrap();
+    let is_found = async |text: &str| {
+        assert_ne!(text, whole);
+        fs::write(&file, text).unwrap();
+        checked(&vault, &file).await.unwrap().finding.is_some()
+    };
+    let row: Value = serde_json::from_str(whole.lines().nth(3).unwrap()).unwrap();
+    for (name, value) in row.as_object().unwrap() {
+        let was = format!("{}:{value}", Value::from(name.as_str()));
+        let other = if value.is_string() { format!("\"{name}\":\"other\"") } else { format!("\"{name}\":7700000") };
+        assert!(whole.contains(&was), "{was}");
+        fs::write(&file, whole.replacen(&was, &other, 1)).unwrap();
+        let report = checked(&vault, &file).await;
+        assert!(report.is_err() || report.is_ok_and(|report| report.finding.is_some()), "{other}");
+        // Some readers take the first of two fields, others the last.
+        for twice in [format!("{was},{other}"), format!("{other},{was}")] {
+            fs::write(&file, whole.replacen(&was, &twice, 1)).unwrap();
+            let report = checked(&vault, &file).await;
+            assert!(report.is_err() || report.is_ok_and(|report| report.finding.is_some()), "{twice}");
+        }
+    }
+    // A run that is there again is verified again.
+    let repeated = whole.replacen("\"outcome\":\"ok\"", "\"outcome\":\"busy\"", 1);
+    assert!(is_found(&format!("{whole}{repeated}")).await);
+    let line = repeated.lines().nth(1).unwrap();
+    assert!(is_found(&format!("{whole}{line}\n")).await);
+    assert!(is_found(&format!("{whole}{}\n", whole.lines().nth(1).unwrap())).await, "no run begins there");
+}
+
+#[tokio::test]
+async fn an_archive_may_be_in_several_files() {
+    let (vault, file) = archived().await;
+    let whole = fs::read_to_string(&file).unwrap();
+    let second = whole.match_indices('\n').nth(7).unwrap().0 + 1;
+    let (older, newer) = (file.with_extension("1"), file.with_extension("2"));
+    fs::write(&older, &whole[..second]).unwrap();
+    fs::write(&newer, &whole[second..]).unwrap();
+    let finding = async |files: &[&Path]| {
+        let report = checked_in_turn(&vault, files).await.unwrap();
+        (report.spans, report.finding.map(|(_, finding)| finding.to_string()))
+    };
+
+    assert_eq!(finding(&[&older, &newer]).await, (vec![(0, 1, 11)], None));
+    // Whether older rows were archived can't be known, so the report says where the archive begins.
+    assert_eq!(finding(&[&newer]).await, (vec![(0, 8, 11)], None));
+    let (spans, cut) = finding(&[&older]).await;
+    assert_eq!(spans, [(0, 1, 7)]);
+    assert!(cut.unwrap().contains("in another file (give all files, the oldest first)"));
+    let (_, turned) = finding(&[&newer, &older]).await;
+    assert!(turned.is_some());
+}
+
+#[tokio::test]
+async fn a_vault_of_which_nothing_was_pruned_needs_no_archive() {
+    let vault = Vault::new();
+    let file = vault.dir.path().join("archive.jsonl");
+    fs::write(&file, "").unwrap();
+    assert_eq!(checked(&vault, &file).await.unwrap(), ArchiveReport { rows: 0, spans: Vec::new(), finding: None });
 }
 
 #[cfg(unix)]
