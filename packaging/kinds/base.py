@@ -71,7 +71,7 @@ class Build:
 
     @functools.cached_property
     def stage(self):
-        """The folder with what every package has beside the program: the manual, completions, the unit."""
+        """The folder with what every package has beside the program: the manual, completions, the units."""
         stage = self.target / "packages-stage"
         shutil.rmtree(stage, ignore_errors=True)
         found = run(self.program, "--version").split()[1]
@@ -89,6 +89,7 @@ class Build:
             (completions / name).write_text(script)
         unit = (HERE / "systemd" / "countersign.service").read_text()
         (stage / "countersign.service").write_text(unit.replace("/usr/local/bin/", "/usr/bin/"))
+        shutil.copy2(HERE / "systemd" / "countersign.socket", stage / "countersign.socket")
         plistlib.loads((HERE / "launchd" / "countersign.plist").read_bytes())
         return stage
 

@@ -28,9 +28,10 @@ def deb(build):
     try:
         build.starts(["/usr/bin/countersign", "stdio"])
         walk(build, "deb", "/usr/bin/countersign")
-        for file in ("man/man1/countersign.1.gz", "bash-completion/completions/countersign"):
-            if not (Path("/usr/share") / file).exists():
-                sys.exit(f"{package}: /usr/share/{file} is not there")
+        for file in ("share/man/man1/countersign.1.gz", "share/bash-completion/completions/countersign"):
+            if not (Path("/usr") / file).exists():
+                sys.exit(f"{package}: /usr/{file} is not there")
+        check_units(package, Path("/"))
     finally:
         run("dpkg", "--purge", "countersign")
     return package
@@ -49,7 +50,18 @@ def rpm(build):
     with tempfile.TemporaryDirectory() as folder:
         run("rpm", "--root", folder, "--nodeps", "--install", package)
         build.starts([Path(folder) / "usr/bin/countersign", "stdio"])
+        check_units(package, Path(folder))
     return package
+
+
+def check_units(package, root):
+    """Checks that a package has installed both units and enabled neither: the server needs a key first."""
+    units = root / "usr/lib/systemd/system"
+    for unit in ("countersign.service", "countersign.socket"):
+        if not (units / unit).exists():
+            sys.exit(f"{package}: {units / unit} is not there")
+        if enabled := list((root / "etc/systemd/system").glob(f"*.wants/{unit}")):
+            sys.exit(f"{package} enables {enabled[0]}")
 
 
 def mcpb(build):
