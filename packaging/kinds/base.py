@@ -30,6 +30,8 @@ PYTHON_TOOLS = {
     "promql-parser": "promql-parser==0.12.0",
     "zizmor": "zizmor==1.32.0",
 }
+# A link of a document to another file of the repository.
+LINK = re.compile(r"(?<=\]\()[^)\s:#][^)\s:]*(?=\))")
 
 
 def run(*command, **more):
@@ -44,6 +46,17 @@ def run(*command, **more):
 
 def checksum(file):
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def check_links(folder):
+    """Checks that no link of a document in the folder leads to a file that is not there."""
+    documents = list(folder.rglob("*.md"))
+    if not documents:
+        sys.exit(f"{folder} has no README")
+    for document in documents:
+        for link in LINK.findall(document.read_bytes().decode()):
+            if not (document.parent / link.partition("#")[0]).exists():
+                sys.exit(f"{document} links to {link}, which is not in the package")
 
 
 def install_debian(*packages):
@@ -71,7 +84,7 @@ class Build:
 
     @functools.cached_property
     def stage(self):
-        """The folder with what every package has beside the program: the manual, completions, the units."""
+        """The folder with what every package has beside the program: the manual, completions, the units, the README."""
         stage = self.target / "packages-stage"
         shutil.rmtree(stage, ignore_errors=True)
         found = run(self.program, "--version").split()[1]
@@ -91,7 +104,27 @@ class Build:
         (stage / "countersign.service").write_text(unit.replace("/usr/local/bin/", "/usr/bin/"))
         shutil.copy2(HERE / "systemd" / "countersign.socket", stage / "countersign.socket")
         plistlib.loads((HERE / "launchd" / "countersign.plist").read_bytes())
+        # The .deb has the documents, too; other packages have the README alone.
+        documents = [Path("README.md"), *(file.relative_to(ROOT) for file in (ROOT / "docs").glob("*.md"))]
+        (stage / "doc" / "docs").mkdir(parents=True)
+        for document in documents:
+            (stage / "doc" / document).write_bytes(self.linked(document, documents).encode())
+        (stage / "README.md").write_bytes(self.linked(documents[0]).encode())
         return stage
+
+    def linked(self, document, beside=()):
+        """A document of the repository whose links lead to the repository if their file is not among those beside it."""
+
+        def whole(link):
+            path, mark, heading = link[0].partition("#")
+            there = Path(os.path.normpath(document.parent / path))
+            if there in beside:
+                return link[0]
+            # A page of the repository shows a picture, but is none.
+            kind = "raw" if there.suffix == ".svg" else "blob"
+            return f"{self.repository}/{kind}/v{self.version}/{there.as_posix()}{mark}{heading}"
+
+        return LINK.sub(whole, (ROOT / document).read_bytes().decode())
 
     @functools.cached_property
     def moment(self):

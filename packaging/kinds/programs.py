@@ -12,7 +12,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from .base import HERE, MACHINE, PLATFORM, PROGRAM, ROOT, SYSTEM, checksum, install_debian, run
+from .base import HERE, MACHINE, PLATFORM, PROGRAM, ROOT, SYSTEM, check_links, checksum, install_debian, run
 from .newcomer import walk
 
 
@@ -34,6 +34,10 @@ def deb(build):
         check_units(package, Path("/"))
     finally:
         run("dpkg", "--purge", "countersign")
+    with tempfile.TemporaryDirectory() as folder:
+        # Some systems install no documents.
+        run("dpkg-deb", "--extract", package, folder)
+        check_links(Path(folder) / "usr/share/doc")
     return package
 
 
@@ -51,6 +55,7 @@ def rpm(build):
         run("rpm", "--root", folder, "--nodeps", "--install", package)
         build.starts([Path(folder) / "usr/bin/countersign", "stdio"])
         check_units(package, Path(folder))
+        check_links(Path(folder) / "usr/share/doc")
     return package
 
 
@@ -121,7 +126,7 @@ def npm(build):
         else:
             shutil.copy2(HERE / "npm" / "countersign.js", folder / "countersign.js")
         (folder / "package.json").write_text(json.dumps(package, indent=2) + "\n")
-        shutil.copy2(ROOT / "README.md", folder / "README.md")
+        shutil.copy2(build.stage / "README.md", folder / "README.md")
         made = json.loads(run("npm", "pack", "--json", "--pack-destination", build.out, cwd=folder))
         packages.append(build.out / made[0]["filename"])
     with tempfile.TemporaryDirectory() as folder:
@@ -129,6 +134,7 @@ def npm(build):
         command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--offline", "--prefix", folder]
         run(*command, *reversed(packages))
         build.starts([Path(folder) / "node_modules" / ".bin" / "countersign", "stdio"])
+        check_links(Path(folder) / "node_modules")
     return packages[0]
 
 
@@ -137,7 +143,8 @@ def archive(build):
     host = next(line.split()[1] for line in run("rustc", "-vV").splitlines() if line.startswith("host:"))
     base = f"countersign-{build.version}-{build.triple or host}"
     package = build.out / (f"{base}.zip" if SYSTEM == "win32" else f"{base}.tar.gz")
-    files = {PROGRAM: build.program, **{name: ROOT / name for name in ("README.md", "LICENSE-MIT", "LICENSE-APACHE")}}
+    files = {PROGRAM: build.program, "README.md": build.stage / "README.md"}
+    files |= {name: ROOT / name for name in ("LICENSE-MIT", "LICENSE-APACHE")}
     for folder in ("man", "completions"):
         files |= {f"{folder}/{file.name}": file for file in (build.stage / folder).iterdir()}
     files = {f"{base}/{name}": file for name, file in sorted(files.items())}
@@ -155,6 +162,7 @@ def archive(build):
             with tarfile.open(package) as written:
                 written.extractall(folder, filter="data")
         build.starts([Path(folder) / base / PROGRAM, "stdio"])
+        check_links(Path(folder) / base)
         walk(build, "archive", Path(folder) / base / PROGRAM)
     (build.out / f"{package.name}.sha256").write_text(f"{checksum(package)}  {package.name}\n")
     return package
