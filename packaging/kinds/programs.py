@@ -122,6 +122,9 @@ def npm(build):
                 del package[field]
             words = f"The program of the package countersign for {PLATFORM}"
             package |= {"name": name, "description": words, "files": [PROGRAM], "os": [SYSTEM], "cpu": [MACHINE]}
+            if SYSTEM == "linux" and not (build.triple or "").endswith("musl"):
+                # A release has the static program, which runs with any C library.
+                package["libc"] = ["glibc"]
             shutil.copy2(build.program, folder / PROGRAM)
         else:
             shutil.copy2(HERE / "npm" / "countersign.js", folder / "countersign.js")
