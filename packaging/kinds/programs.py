@@ -78,17 +78,22 @@ def mcpb(build):
     tools = build.starts([build.program, "stdio"])
     manifest["tools"] = [{"name": tool["name"], "description": tool["description"].split(". ")[0]} for tool in tools]
     manifest["compatibility"]["platforms"] = [SYSTEM]
+    manifest["server"]["entry_point"] = f"server/{PROGRAM}"
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     run(tool, "validate", folder / "manifest.json")
     run(tool, "pack", folder, package)
     settle(package, build.moment)
     with tempfile.TemporaryDirectory() as unpacked:
         run(tool, "unpack", package, unpacked)
-        found = json.loads((Path(unpacked) / "manifest.json").read_text())["server"]["mcp_config"]
+        server = json.loads((Path(unpacked) / "manifest.json").read_text())["server"]
+        found = server["mcp_config"]
+        found |= found.get("platform_overrides", {}).get(SYSTEM, {})
         meant = lambda text: text.replace("${__dirname}", unpacked).replace("${user_config.data_dir}", "")
-        (Path(unpacked) / "server" / PROGRAM).chmod(0o755)
+        (Path(unpacked) / server["entry_point"]).chmod(0o755)
         environment = {name: meant(value) for name, value in found["env"].items()}
         command = meant(found["command"])
+        if Path(command) != Path(unpacked) / server["entry_point"]:
+            sys.exit(f"{package.name}: the command {found['command']} is not the bundle's program")
         build.starts([command, *found["args"]], environment)
         walk(build, "mcpb", server={"command": command, "args": found["args"], "env": environment})
     return package
