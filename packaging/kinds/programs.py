@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tarfile
@@ -149,7 +150,8 @@ def npm(build):
 def archive(build):
     """Makes the archive for Homebrew, `cargo binstall` and people without a package manager, and its checksum."""
     host = next(line.split()[1] for line in run("rustc", "-vV").splitlines() if line.startswith("host:"))
-    base = f"countersign-{build.version}-{build.triple or host}"
+    triple = build.triple or host
+    base = f"countersign-{build.version}-{triple}"
     package = build.out / (f"{base}.zip" if SYSTEM == "win32" else f"{base}.tar.gz")
     files = {PROGRAM: build.program, "README.md": build.stage / "README.md"}
     files |= {name: ROOT / name for name in ("LICENSE-MIT", "LICENSE-APACHE")}
@@ -172,8 +174,29 @@ def archive(build):
         build.starts([Path(folder) / base / PROGRAM, "stdio"])
         check_links(Path(folder) / base)
         walk(build, "archive", Path(folder) / base / PROGRAM)
+        check_binstall(build, triple, package, Path(folder))
     (build.out / f"{package.name}.sha256").write_text(f"{checksum(package)}  {package.name}\n")
     return package
+
+
+def check_binstall(build, triple, package, unpacked):
+    """Checks that what Cargo.toml tells `cargo binstall` leads to this archive, and to the program in it."""
+    metadata = json.loads(run("cargo", "metadata", "--no-deps", "--locked", "--format-version=1", cwd=ROOT))
+    told = metadata["packages"][0]["metadata"]["binstall"]
+    told |= told["overrides"].get(triple, {})
+    known = {"repo": build.repository, "name": "countersign", "bin": "countersign", "version": build.version, "target": triple}
+    known["binary-ext"] = ".exe" if SYSTEM == "win32" else ""
+
+    def rendered(template):
+        return re.sub(r"\{ ([a-z-]+) \}", lambda found: known[found[1]], template)
+
+    # It tries each of the endings that a format has.
+    endings = {"tgz": (".tgz", ".tar.gz"), "zip": (".zip",)}[told["pkg-fmt"]]
+    urls = [rendered(told["pkg-url"].replace("{ archive-suffix }", ending)) for ending in endings]
+    if f"{build.repository}/releases/download/v{build.version}/{package.name}" not in urls:
+        sys.exit(f"cargo binstall looks for {' or '.join(urls)}, not for {package.name}")
+    if not (unpacked / (path := rendered(told["bin-dir"]))).is_file():
+        sys.exit(f"cargo binstall looks for {path}, which {package.name} lacks")
 
 
 def settled(entry, moment):
