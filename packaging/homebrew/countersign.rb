@@ -1,6 +1,7 @@
-# A formula, to be filled in at a release: VERSION, and the address and checksum of each archive of packaging/build.
+# Filled in by `packaging/build homebrew` at a release: with the version, and the address and checksum of each archive.
 class Countersign < Formula
   desc "Authenticator app for AI agents: seeds stay sealed, agents get codes"
+  homepage "REPOSITORY"
   version "VERSION"
   license any_of: ["MIT", "Apache-2.0"]
 

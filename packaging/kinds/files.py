@@ -62,7 +62,23 @@ def workflows(build):
         for used in re.findall(r"uses: (.*)", file.read_text()):
             if not re.fullmatch(r"\S+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used):
                 sys.exit(f"{file.name}: {used} is not a commit with the version that it is")
+    built = {platform(target) for target, kinds in released().items() if "npm" in kinds}
+    wanted = set(json.loads(build.filled(HERE / "npm" / "package.json"))["optionalDependencies"])
+    if wanted != {f"countersign-{name}" for name in built}:
+        sys.exit(f"release.yml makes npm packages for {sorted(built)}; packaging/npm asks for {sorted(wanted)}")
     return ", ".join(file.name for file in files)
+
+
+def released():
+    """The targets for which a release is built, and the kinds of packages of each."""
+    lines = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    return {target: kinds.split() for target, kinds in re.findall(r"target: (\S+), kinds: ([a-z ]+?) }", lines)}
+
+
+def platform(target):
+    """What npm calls a target's platform."""
+    machine, _, system = target.split("-")[:3]
+    return f"{'win32' if system == 'windows' else system}-{'arm64' if machine == 'aarch64' else 'x64'}"
 
 
 # Metrics that only a server with its vault on PostgreSQL has.

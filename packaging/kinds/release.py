@@ -1,5 +1,6 @@
 """The parts that a release has once, whatever the platform, about the packages that lie in the folder."""
 
+import fnmatch
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import tarfile
 import zipfile
 
 from .base import HERE, ROOT, checksum, run
+from .files import released
 
 # The registry's schemas, byte for byte, are in the package of a linter: the registry itself publishes them on a page only.
 SCHEMAS = ("skillsaw==0.22.0", "skillsaw/schemas/mcp_registry/v2025_12_11/server.schema.json")
@@ -62,6 +64,51 @@ def entry_schema(build):
     if checksum(file) != SCHEMA_SHA256:
         sys.exit(f"{requirement} has another schema")
     return file
+
+
+# Ruby's own parser, compiled for Node: no system needs Ruby for it.
+PARSE = """
+import { readFileSync } from "node:fs";
+const { loadPrism } = await import(process.argv[1]);
+const { errors } = (await loadPrism())(readFileSync(0, "utf8"));
+for (const { message } of errors) console.error(message);
+process.exit(errors.length);
+"""
+
+
+def homebrew(build):
+    """Makes the formula of Homebrew, for each platform whose archive is in the folder; all four are once a release is collected."""
+    formula, built = build.filled(HERE / "homebrew" / "countersign.rb"), []
+    for target in re.findall(r'"URL-(.+)"', formula):
+        package = build.out / f"countersign-{build.version}-{target}.tar.gz"
+        if "archive" not in released().get(target, ()):
+            sys.exit(f"countersign.rb: no release has an archive for {target}")
+        if package.exists():
+            url = f"{build.repository}/releases/download/v{build.version}/{package.name}"
+            formula = formula.replace(f"URL-{target}", url).replace(f"SHA256-{target}", checksum(package))
+            built.append(target)
+            installs(formula, package)
+        else:
+            formula = re.sub(rf' +on_\w+ do\n +url "URL-{target}"\n.*\n +end\n', "", formula)
+    if not built:
+        sys.exit(f"no archive that Homebrew installs is in {build.out}: make archive first")
+    # A system of which no archive is here.
+    formula = re.sub(r" +on_\w+ do\n +end\n\n", "", formula)
+    if left := re.findall(r"URL-\S+|SHA256-\S+|VERSION|REPOSITORY", formula):
+        sys.exit(f"countersign.rb: {', '.join(left)} is not filled in")
+    run("node", "--input-type=module", "--eval", PARSE, build.npm_tool("prism", "@ruby/prism/src/index.js"), input=formula)
+    file = build.out / "countersign.rb"
+    file.write_text(formula)
+    return f"{file.name}, for {', '.join(built)}"
+
+
+def installs(formula, package):
+    """Checks that an archive has what the formula installs."""
+    with tarfile.open(package) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    for wanted in re.findall(r'install (?:Dir\[)?"(.+?)"', formula):
+        if not fnmatch.filter(names, wanted):
+            sys.exit(f"countersign.rb installs {wanted}, which {package.name} lacks")
 
 
 def sbom(build):

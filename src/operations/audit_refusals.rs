@@ -136,7 +136,9 @@ impl Service {
         from: Option<IpAddr>,
     ) -> BoxFuture<'_, Refusal> {
         Box::pin(async move {
-            self.shared.counters.limited(&refusal);
+            if let Some(limit) = refusal.limit() {
+                self.shared.counters.limited(limit);
+            }
             // A vault that can't be written takes no row either, and the caller must not wait twice.
             if matches!(refusal, Refusal::Unavailable { .. } | Refusal::OutcomeUnknown) {
                 self.count_refusal(refusal.code());

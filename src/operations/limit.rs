@@ -41,11 +41,13 @@ pub enum Limit {
     SignIns,
     /// Bytes of a body.
     Body,
+    /// Bytes and headers of a request's head.
+    Head,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Calls,
         Self::Messages,
         Self::Failures,
@@ -65,6 +67,7 @@ impl Limit {
         Self::Enrolling,
         Self::SignIns,
         Self::Body,
+        Self::Head,
     ];
 
     /// Its name in the counters. It never changes: operators' alerts refer to it.
@@ -89,6 +92,7 @@ impl Limit {
             Self::Enrolling => "enrolling",
             Self::SignIns => "sign_ins",
             Self::Body => "body",
+            Self::Head => "head",
         }
     }
 
@@ -113,6 +117,7 @@ impl Limit {
             Self::Enrolling => "too many people are adding secrets at this moment",
             Self::SignIns => "too many codes came for one link",
             Self::Body => "the body is too large",
+            Self::Head => "the head is too large",
         }
     }
 }

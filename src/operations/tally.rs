@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use super::{ErrorCode, Limit, Refusal, Service};
+use super::{ErrorCode, Limit, Service};
 use crate::domain::time::Timestamp;
 
 /// The counters.
@@ -49,9 +49,9 @@ impl Counters {
         at.and_then(|at| self.refused.get(at)).map(|count| count.fetch_add(1, Ordering::Relaxed));
     }
 
-    /// Counts a refusal by the limit that was exceeded, if it is for one.
-    pub(super) fn limited(&self, refusal: &Refusal) {
-        let at = refusal.limit().and_then(|limit| Limit::ALL.iter().position(|known| *known == limit));
+    /// Counts a refusal by the limit that was exceeded.
+    pub(super) fn limited(&self, limit: Limit) {
+        let at = Limit::ALL.iter().position(|known| *known == limit);
         at.and_then(|at| self.limited.get(at)).map(|count| count.fetch_add(1, Ordering::Relaxed));
     }
 }
@@ -62,9 +62,9 @@ impl Service {
         self.shared.counters.refused(code);
     }
 
-    /// Counts a transport's own refusal by the limit that was exceeded, if it is for one.
-    pub fn count_limit(&self, refusal: &Refusal) {
-        self.shared.counters.limited(refusal);
+    /// Counts a transport's own refusal by the limit that was exceeded.
+    pub fn count_limit(&self, limit: Limit) {
+        self.shared.counters.limited(limit);
     }
 
     /// The current values of the counters.

@@ -8,7 +8,7 @@ use http::{
 
 use super::guard::Turned;
 use crate::{
-    operations::{ErrorCode, Refusal},
+    operations::{ErrorCode, Limit, Refusal},
     transport::ErrorBody,
 };
 
@@ -70,9 +70,15 @@ pub(super) const fn status_of(code: ErrorCode) -> StatusCode {
 }
 
 impl Problem {
-    /// The transport's own refusal, if it is one.
-    pub(super) const fn own(&self) -> Option<&Refusal> {
-        if let Self::Own(refusal) = self { Some(refusal) } else { None }
+    /// The limit that the request exceeded, if the transport's own refusal is for one.
+    pub(super) const fn limit(&self) -> Option<Limit> {
+        if let Self::Own(refusal) = self {
+            refusal.limit()
+        } else if matches!(self, Self::Turned(Turned::LongUri | Turned::LongCallback)) {
+            Some(Limit::Head)
+        } else {
+            None
+        }
     }
 
     /// The error code, if the service has not counted it yet.

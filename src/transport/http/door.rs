@@ -293,8 +293,8 @@ impl App {
             Ok(response) => return response,
             Err(problem) => problem,
         };
-        if let Some(refusal) = problem.own() {
-            self.service.count_limit(refusal);
+        if let Some(limit) = problem.limit() {
+            self.service.count_limit(limit);
         }
         if let Some(code) = problem.uncounted() {
             // The row is boxed because few requests end in one.

@@ -28,6 +28,7 @@ use super::{
     timeless,
     tls::Tls,
 };
+use crate::operations::{ErrorCode, Limit, Service};
 
 /// The most bytes and headers of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -41,6 +42,7 @@ const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 /// Everything needed to serve connections.
 pub(super) struct Listener {
+    pub(super) service: Service,
     pub(super) router: Router,
     pub(super) tls: Option<Tls>,
     pub(super) peers: Arc<Peers>,
@@ -195,6 +197,11 @@ impl Listener {
             ended = connection.as_mut() => ended,
         };
         if let Err(cause) = ended {
+            // hyper has answered with 431, so no route counts it.
+            if cause.is_parse_too_large() {
+                self.service.count_refusal(ErrorCode::TooLarge);
+                self.service.count_limit(Limit::Head);
+            }
             tracing::debug!(%cause, "a connection ended early");
         }
     }

@@ -168,6 +168,7 @@ pub async fn serve(
         }
     });
     let listener = listener::Listener {
+        service: app.service.clone(),
         router: door::router(Arc::clone(&app), routes::all(settings.sse)),
         tls,
         peers: Arc::clone(&app.peers),

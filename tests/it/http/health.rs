@@ -117,8 +117,18 @@ fn a_refusal_is_counted_by_the_limit_that_it_was_above() {
     let body = format!("{{\"label\":\"{}\"}}", "x".repeat(70_000));
     assert_eq!(server.post("/api/v2/totp/secrets", &server.token(), &body).status, 413);
 
+    // Heads that no route sees: too long, and of too many headers.
+    let long = "x".repeat(70_000);
+    for head in [format!("GET / HTTP/1.1\r\nx: {long}\r\n"), format!("GET / HTTP/1.1\r\n{}", "x: y\r\n".repeat(300))] {
+        let mut client = server.client();
+        client.write(format!("{head}\r\n").as_bytes());
+        assert_eq!(client.read().status, 431);
+        assert!(client.try_read().is_none(), "it has ended");
+    }
+    assert_eq!(server.get(&format!("/{}", "x".repeat(3_000)), &token).status, 413);
+
     let text = String::from_utf8(server.raw(written("GET", "/metrics", &[], None).as_bytes()).body).unwrap();
-    for (limit, count) in [("single_use", 1), ("calls", 1), ("body", 1), ("waiting", 0)] {
+    for (limit, count) in [("single_use", 1), ("calls", 1), ("body", 1), ("head", 3), ("waiting", 0)] {
         let line = format!("countersign_limit_refusals_total{{limit=\"{limit}\"}} {count}\n");
         assert!(text.contains(&line), "{line}{text}");
     }

@@ -176,6 +176,7 @@ async fn listen(
 ) {
     let limits = Limits { connections: 32, drain: Duration::from_secs(1), ..Limits::default() };
     let guard = Arc::new(Guard::new(&HttpSettings::listening_on(address)));
+    let counted = service.clone();
     let serve = move |request: Request| {
         let (service, pictures, guard) = (service.clone(), pictures.clone(), Arc::clone(&guard));
         async move {
@@ -192,7 +193,8 @@ async fn listen(
     };
     let peers = Arc::new(Peers::new(limits));
     let router = Router::new().fallback(serve);
-    Listener { router, tls: None, peers, limits, behind_proxy: false, stop }.run(socket).await;
+    let listener = Listener { service: counted, router, tls: None, peers, limits, behind_proxy: false, stop };
+    listener.run(socket).await;
 }
 
 async fn serve(site: &Site<'_>, guard: &Guard, request: Request) -> Result<Response, Problem> {
