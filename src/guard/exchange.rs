@@ -40,7 +40,7 @@ pub(super) struct Exchange {
     bound: tokio::sync::Mutex<Option<(Instant, Bound)>>,
     /// Their number is limited: only decoys that work are spent, and a spent one is kept for [`PERIODS_KEPT`] after its
     /// code.
-    spent: Mutex<HashMap<(SecretId, Step), Spending>>,
+    spent: Mutex<HashMap<(SecretId, Step, usize), Spending>>,
 }
 
 /// Origins to which codes may go, each with the secret whose codes may go there.
@@ -130,7 +130,8 @@ impl Exchange {
     }
 
     async fn spend(&self, decoy: &Decoy, origin: &Origin) -> Result<Spent, Refusal> {
-        let spend = SpendDecoy { secret_id: decoy.secret, step: decoy.step, origin: origin.clone() };
+        let Decoy { secret: secret_id, step, nth, .. } = *decoy;
+        let spend = SpendDecoy { secret_id, step, nth, origin: origin.clone() };
         let issued = self.perform(spend).await?;
         let end = |steps: u64| decoy.totp.start_of(Step(issued.step.0.saturating_add(1).saturating_add(steps)));
         let (until, kept_until) = (end(0), end(PERIODS_KEPT));
@@ -143,7 +144,7 @@ impl Exchange {
         let mut all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
         // An empty cell is kept for the request that is spending its decoy.
         all.retain(|_, cell| cell.get().map_or(Arc::strong_count(cell) > 1, |spent| now < spent.kept_until));
-        Arc::clone(all.entry((decoy.secret, decoy.step)).or_default())
+        Arc::clone(all.entry((decoy.secret, decoy.step, decoy.nth)).or_default())
     }
 
     /// The decoy to show in the place of a code that was sent recently.
