@@ -14,7 +14,10 @@ use http::{HeaderMap, HeaderValue};
 use tokio::{sync::OnceCell, time::Instant};
 use zeroize::Zeroizing;
 
-use super::window::Ready;
+use super::{
+    json::as_number,
+    window::{Found, Ready},
+};
 use crate::{
     domain::{
         ids::SecretId,
@@ -190,7 +193,7 @@ impl Replacing {
     /// There is no code for a decoy.
     pub(super) async fn replaced(&mut self, ready: Ready) -> Result<BytesMut, Refusal> {
         let Ready { mut bytes, found } = ready;
-        for place in found {
+        for Found { place, is_number } in found {
             let Some(digits) = bytes.get_mut(place) else { continue };
             let Ok(text) = str::from_utf8(digits) else { continue };
             let other = match &mut self.way {
@@ -199,6 +202,9 @@ impl Replacing {
             };
             if let Some(other) = other.filter(|other| other.len() == digits.len()) {
                 digits.copy_from_slice(other.as_bytes());
+                if is_number {
+                    as_number(digits);
+                }
             }
         }
         Ok(bytes)
