@@ -1,6 +1,6 @@
 // The script that types a one-time code into a page and submits it. The program evaluates `(page.js)((find.js)(words.js))` in an isolated
 // world of exactly one frame, where no script of the page can reach it, and calls the methods of what that returns.
-({ dom: { getter, method, documentOf, isConnected, rootOf }, originNow, topTitle, find, isEditable, buttonFor, isUsable }) => {
+({ dom: { getter, method, documentOf, isConnected, rootOf }, originNow, topTitle, find, isEditable, buttonFor, loneButton, isUsable }) => {
   const readyState = getter(Document, "readyState");
   const send = method(EventTarget, "dispatchEvent");
   const { get: getValue, set: setValue } = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value");
@@ -150,16 +150,59 @@
   const click = (button) =>
     button instanceof HTMLElement ? clickHtml(button) : send(button, new MouseEvent("click", { ...BUBBLES, cancelable: true, view: self }));
   const requestSubmit = method(HTMLFormElement, "requestSubmit");
+  /** The milliseconds in which a page that handles Enter begins a request, and after which one without a sign ignores it. */
+  const BEGINS_WITHIN = 100;
+  const IGNORED_AFTER = 1000;
 
   function push() {
     if (isTaken()) return "submitted";
     const box = filled.place.boxes.at(-1);
+    if (filled.entered) return afterEnter(box);
     const button = buttonFor(box);
     if (button && !isUsable(button)) return "pending";
     if (button) return (click(button), filled.isInvalid && filled.submits === 0 ? "filled" : "submitted");
+    return box.form ? pressEnter(box) : enterAlone(box);
+  }
+
+  function pressEnter(box) {
     const isFree = strike(box, "keydown", "Enter") && strike(box, "keypress", "Enter");
-    if (isFree && filled.submits === 0 && box.form && isIn(filled.place)(box)) requestSubmit(box.form);
+    if (isFree && filled.submits === 0 && isIn(filled.place)(box)) requestSubmit(box.form);
     if (isIn(filled.place)(box)) strike(box, "keyup", "Enter");
+    return "submitted";
+  }
+
+  /** Presses Enter where no form makes it send the code: only what the page does then shows whether it did. */
+  async function enterAlone(box) {
+    const entered = { at: performance.now(), url: location.href, isSent: false };
+    filled.entered = entered;
+    const sign = () => (entered.isSent = true);
+    const changes = new MutationObserver(sign);
+    for (const root of new Set([document, rootOf(box)])) {
+      changes.observe(root, { subtree: true, childList: true, attributes: true, characterData: true });
+    }
+    // A request is listed when it has ended.
+    const requests = new PerformanceObserver((list) => list.getEntries().filter(isBegunBy(entered)).forEach(sign));
+    requests.observe({ type: "resource" });
+    // Many fields prevent the typing of everything but digits, in "keypress": that says nothing of Enter.
+    if (!strike(box, "keydown", "Enter")) sign();
+    else strike(box, "keypress", "Enter");
+    await turn();
+    changes.disconnect();
+    if (isIn(filled.place)(box)) strike(box, "keyup", "Enter");
+    await turn();
+    return afterEnter(box);
+  }
+
+  const isBegunBy = ({ at }) => ({ initiatorType, startTime }) =>
+    /^(fetch|xmlhttprequest|beacon)$/.test(initiatorType) && startTime >= at && startTime < at + BEGINS_WITHIN;
+
+  /** What became of Enter. If it did nothing, a button is what is left. */
+  function afterEnter(box) {
+    const { at, url, isSent } = filled.entered;
+    if (isSent || isTaken() || location.href !== url) return "submitted";
+    const button = performance.now() - at < IGNORED_AFTER ? null : loneButton(box);
+    if (!button) return "pending";
+    click(button);
     return "submitted";
   }
 
@@ -209,7 +252,8 @@
       if (origin === "null" || originNow() !== origin) return { outcome: "wrong_origin" };
       const places = isSelector(selector) ? find(selector).filter(({ length }) => length === 1 || length === code.length) : [];
       if (places.length !== 1) return { outcome: places.length === 0 ? "no_field" : "several_fields" };
-      filled = { origin, code, selector, place: placed(places[0]), touched: new Set(), submits: 0, isInvalid: false, before: null, isGiven: false };
+      const noticed = { submits: 0, isInvalid: false, before: null, isGiven: false, entered: null };
+      filled = { origin, code, selector, place: placed(places[0]), touched: new Set(), ...noticed };
       const outcome = await watched(() => typeAndSubmit(submit)).catch(() => "untyped");
       if (outcome !== "untyped") return { outcome };
       methods.wipe();

@@ -207,7 +207,7 @@ pub struct AuditEntry {
     pub outcome: Outcome,
     /// The secret that it is about.
     pub secret: Option<SecretId>,
-    /// The key, where one was made or revoked, or a wrong secret was given for one.
+    /// The key, where one was made or revoked, a wrong secret was given for one, or a decoy of one was spent.
     pub key: Option<KeyId>,
     /// The time step of the code.
     pub step: Option<Step>,

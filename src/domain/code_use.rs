@@ -24,8 +24,19 @@ pub struct UseState {
     pub verify: VerifyMarks,
     /// When a new code was last handed out.
     pub last_used_at: Option<Timestamp>,
-    /// The steps whose decoys were handed out and may still work, in rising order.
-    pub decoys: Vec<Step>,
+    /// The decoys that were handed out and may still work, in the order of their steps.
+    pub decoys: Vec<HandedDecoy>,
+}
+
+/// A decoy that was handed out. Those of one step differ by their order alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HandedDecoy {
+    /// The step in which it was made.
+    pub step: Step,
+    /// The key of the caller that got it.
+    pub key: Option<KeyId>,
+    /// The seat for which it was handed out.
+    pub seat: Option<SeatId>,
 }
 
 /// The holder whose codes are counted per secret over the last hour: a key or a seat.

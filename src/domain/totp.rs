@@ -176,10 +176,11 @@ impl TotpParameters {
 }
 
 impl Code {
-    /// Makes a decoy: digits in the place of a code, from a random number.
+    /// Makes a decoy: digits in the place of a code, from a random number. None begins with a zero, which is lost in a
+    /// page that makes a number of what was typed.
     pub fn decoy(digits: Digits, random: u64) -> Self {
-        let width = usize::from(digits.get());
-        Self(format!("{:0width$}", random % 10_u64.pow(digits.get().into())))
+        let least = 10_u64.pow(u32::from(digits.get()).saturating_sub(1));
+        Self((least + random % (9 * least)).to_string())
     }
 
     /// The digits, with leading zeros. Search for `digits()` to find every place that shows a code.

@@ -14,7 +14,10 @@ use http::{HeaderMap, HeaderValue};
 use tokio::{sync::OnceCell, time::Instant};
 use zeroize::Zeroizing;
 
-use super::window::Ready;
+use super::{
+    json::as_number,
+    window::{Found, Ready},
+};
 use crate::{
     domain::{
         ids::SecretId,
@@ -40,7 +43,7 @@ pub(super) struct Exchange {
     bound: tokio::sync::Mutex<Option<(Instant, Bound)>>,
     /// Their number is limited: only decoys that work are spent, and a spent one is kept for [`PERIODS_KEPT`] after its
     /// code.
-    spent: Mutex<HashMap<(SecretId, Step), Spending>>,
+    spent: Mutex<HashMap<(SecretId, Step, usize), Spending>>,
 }
 
 /// Origins to which codes may go, each with the secret whose codes may go there.
@@ -130,7 +133,8 @@ impl Exchange {
     }
 
     async fn spend(&self, decoy: &Decoy, origin: &Origin) -> Result<Spent, Refusal> {
-        let spend = SpendDecoy { secret_id: decoy.secret, step: decoy.step, origin: origin.clone() };
+        let Decoy { secret: secret_id, step, nth, .. } = *decoy;
+        let spend = SpendDecoy { secret_id, step, nth, origin: origin.clone() };
         let issued = self.perform(spend).await?;
         let end = |steps: u64| decoy.totp.start_of(Step(issued.step.0.saturating_add(1).saturating_add(steps)));
         let (until, kept_until) = (end(0), end(PERIODS_KEPT));
@@ -143,7 +147,7 @@ impl Exchange {
         let mut all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
         // An empty cell is kept for the request that is spending its decoy.
         all.retain(|_, cell| cell.get().map_or(Arc::strong_count(cell) > 1, |spent| now < spent.kept_until));
-        Arc::clone(all.entry((decoy.secret, decoy.step)).or_default())
+        Arc::clone(all.entry((decoy.secret, decoy.step, decoy.nth)).or_default())
     }
 
     /// The decoy to show in the place of a code that was sent recently.
@@ -189,7 +193,7 @@ impl Replacing {
     /// There is no code for a decoy.
     pub(super) async fn replaced(&mut self, ready: Ready) -> Result<BytesMut, Refusal> {
         let Ready { mut bytes, found } = ready;
-        for place in found {
+        for Found { place, is_number } in found {
             let Some(digits) = bytes.get_mut(place) else { continue };
             let Ok(text) = str::from_utf8(digits) else { continue };
             let other = match &mut self.way {
@@ -198,6 +202,9 @@ impl Replacing {
             };
             if let Some(other) = other.filter(|other| other.len() == digits.len()) {
                 digits.copy_from_slice(other.as_bytes());
+                if is_number {
+                    as_number(digits);
+                }
             }
         }
         Ok(bytes)

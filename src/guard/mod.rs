@@ -4,7 +4,8 @@
 //! ```text
 //! proxy       requests: which are looked into, and their answers
 //! upstream    connections to origins
-//! body        bodies of any length, piece by piece; `window` finds digits that stand alone in them
+//! body        bodies of any length, piece by piece; `window` finds digits that stand alone in them, and `json` those
+//!             that are a number
 //! sockets     frames of WebSockets
 //! exchange    which code takes a decoy's place
 //! authority   certificates for bound hosts
@@ -15,6 +16,7 @@
 mod authority;
 mod body;
 mod exchange;
+mod json;
 mod outcomes;
 mod proxy;
 mod sockets;

@@ -238,7 +238,7 @@ async fn in_reason(frame: Bytes, replacing: &mut Replacing) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::window::Found, *};
 
     const MASK: [u8; 4] = [1, 2, 3, 4];
 
@@ -261,7 +261,7 @@ mod tests {
                     all.push((frame[0], frame[6..].iter().zip(MASK.iter().cycle()).map(|(a, b)| a ^ b).collect()));
                     continue;
                 };
-                for place in found {
+                for Found { place, .. } in found {
                     if &bytes[place.clone()] == b"123456" {
                         bytes[place].copy_from_slice(b"987654");
                     }
@@ -311,7 +311,7 @@ mod tests {
         let mut frames = Frames::new(false);
         frames.push(&frame(FIN | 1, None, BytesMut::from(&b"your code is 123456"[..])));
         let Ok(Some(Part::Data { head, mask: None, ready })) = frames.next() else { panic!() };
-        assert_eq!((head, &ready.bytes[ready.found[0].clone()]), (FIN | 1, &b"123456"[..]));
+        assert_eq!((head, &ready.bytes[ready.found[0].place.clone()]), (FIN | 1, &b"123456"[..]));
         frames.push(&sent(FIN | 1, b"x"));
         assert!(frames.next().is_err());
     }

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
+use super::json::Json;
+
 /// How many digits a code or a decoy has.
 const LENGTHS: [usize; 2] = [6, 8];
 /// The largest of [`LENGTHS`].
@@ -18,12 +20,21 @@ pub(super) struct Window {
     held: BytesMut,
     /// Whether the last byte that was passed on is a digit.
     within: bool,
+    /// What the bytes are as JSON.
+    json: Json,
 }
 
 /// Bytes that may be passed on, and the places in them where digits stand alone.
 pub(super) struct Ready {
     pub(super) bytes: BytesMut,
-    pub(super) found: Vec<Range<usize>>,
+    pub(super) found: Vec<Found>,
+}
+
+/// Digits that stand alone.
+pub(super) struct Found {
+    pub(super) place: Range<usize>,
+    /// Whether they are a number in JSON, where no zero may come first.
+    pub(super) is_number: bool,
 }
 
 impl Window {
@@ -56,28 +67,32 @@ impl Window {
                 continue;
             }
             if let Some(from) = begun.take() {
-                add(&mut found, from..at, alone);
+                add(&mut found, from..at, alone, self.json);
             }
             alone = true;
+            self.json = self.json.then(*byte);
         }
         self.within = false;
         if let Some(from) = begun {
             let digits = bytes.len().saturating_sub(from);
             if last {
-                add(&mut found, from..bytes.len(), alone);
+                add(&mut found, from..bytes.len(), alone, self.json);
             } else if alone && digits <= LONGEST {
                 self.held = bytes.split_off(from);
             } else {
                 self.within = true;
             }
         }
+        if last {
+            self.json = Json::default();
+        }
         Ready { bytes, found }
     }
 }
 
-fn add(found: &mut Vec<Range<usize>>, digits: Range<usize>, alone: bool) {
-    if alone && LENGTHS.contains(&digits.len()) {
-        found.push(digits);
+fn add(found: &mut Vec<Found>, place: Range<usize>, alone: bool, before: Json) {
+    if alone && LENGTHS.contains(&place.len()) {
+        found.push(Found { place, is_number: before.begins_number() });
     }
 }
 
@@ -85,7 +100,7 @@ fn add(found: &mut Vec<Range<usize>>, digits: Range<usize>, alone: bool) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::json::as_number, *};
 
     /// Replaces one run of digits by another wherever it is found, over these pieces.
     fn replaced(pieces: &[&[u8]], decoys: &[(&str, &str)]) -> String {
@@ -93,10 +108,13 @@ mod tests {
         let mut all = Vec::new();
         for (nth, piece) in pieces.iter().enumerate() {
             let Ready { mut bytes, found } = window.take(Bytes::copy_from_slice(piece), nth + 1 == pieces.len());
-            for place in found {
+            for Found { place, is_number } in found {
                 let met = decoys.iter().find(|(decoy, _)| decoy.as_bytes() == &bytes[place.clone()]);
                 if let Some((_, code)) = met {
-                    bytes[place].copy_from_slice(code.as_bytes());
+                    bytes[place.clone()].copy_from_slice(code.as_bytes());
+                    if is_number {
+                        as_number(&mut bytes[place]);
+                    }
                 }
             }
             assert!(window.held.len() <= LONGEST);
@@ -109,7 +127,7 @@ mod tests {
     /// Checks the text over every cut into three pieces, some of which are empty, and byte by byte.
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        let decoys = [("123456", "987654"), ("22222222", "33333333")];
+        let decoys = [("123456", "987654"), ("22222222", "33333333"), ("444444", "012345")];
         let bytes = text.as_bytes();
         for first in 0..=bytes.len() {
             for second in first..=bytes.len() {
@@ -133,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn a_code_that_begins_with_zero_is_a_number_where_json_has_a_number() {
+        check(r#"{"otp":444444,"s":"444444"}"#, r#"{"otp": 12345,"s":"012345"}"#);
+        check(r#"42["otp",[444444]]"#, r#"42["otp",[ 12345]]"#);
+        check("444444 [444444]", "012345 [ 12345]");
+        check("otp:444444,[444444]", "otp:012345,[012345]");
+    }
+
+    #[test]
     fn digits_with_digits_beside_them_stay() {
         for text in ["1234567", "0123456", "12345", "123456789", "11234561", "1234561234567890123", "222222222"] {
             check(text, text);
@@ -147,7 +173,7 @@ mod tests {
             let mut window = Window::default();
             window.pass(passed.as_bytes());
             let Ready { mut bytes, found } = window.take(Bytes::from_static(b"123456 123456"), true);
-            for place in found {
+            for Found { place, .. } in found {
                 bytes[place].copy_from_slice(b"987654");
             }
             assert_eq!(bytes, expected, "{passed}");

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
-        code_use::UseState,
+        code_use::HandedDecoy,
         ids::SecretId,
         limits::{FILL_VALIDITY_DEFAULT, WAIT_SECONDS_DEFAULT},
         origin::Origin,
@@ -28,6 +28,11 @@ const STEPS_AFTER: u64 = 2;
 /// A decoy differs from the codes of its own step, of this many steps before it, and of twice as many after it: a site
 /// may accept those.
 const STEPS_AROUND: u64 = 2;
+/// The most decoys of a secret that work at a time: the state of its use stays short, and no more than a few codes come
+/// within the life of a decoy.
+const DECOYS_MAX: usize = 32;
+
+const TOO_MANY: &str = "as many decoys of this secret were handed out as work at a time";
 
 /// A valid decoy.
 pub struct Decoy {
@@ -35,6 +40,8 @@ pub struct Decoy {
     pub secret: SecretId,
     /// The step in which it was made.
     pub step: Step,
+    /// Its number among the decoys of that step.
+    pub nth: usize,
     /// How the secret's codes are made.
     pub totp: TotpParameters,
     /// Its digits.
@@ -61,12 +68,15 @@ pub struct SpendDecoy {
     pub secret_id: SecretId,
     /// The step in which the decoy was made.
     pub step: Step,
+    /// The decoy's number among those of that step.
+    pub nth: usize,
     /// The origin that the code goes to, no wildcard.
     pub origin: Origin,
 }
 
 impl Call<'_> {
-    /// Gives the caller a decoy. It counts as a code where codes an hour are limited: a code will go out for it.
+    /// Gives the caller a decoy, which no other caller gets. It counts as a code where codes an hour are limited: a code
+    /// will go out for it.
     pub(super) async fn decoy(&self, secret: SecretId) -> Result<IssuedCode, Failed> {
         let service = self.service;
         let (holders, limits) = counted_holders(self);
@@ -89,10 +99,11 @@ impl Call<'_> {
             }
             let totp = in_use.terms().totp;
             let step = totp.step_at(now);
-            let code = self.decoy_of(&in_use, step)?;
+            let handed = HandedDecoy { step, key: self.entry.actor.key(), seat: self.entry.seat };
+            let mut state = in_use.state.clone();
+            let code = self.next_decoy(&in_use, &mut state.decoys, handed)?;
             let entry = AuditEntry { at: now, step: Some(step), ..self.entry.clone() };
-            let state = with_decoy(&in_use.state, step);
-            let draft = service.vault().draft(entry).used(&in_use, state.as_ref()).counted(&in_use, now);
+            let draft = service.vault().draft(entry).used(&in_use, Some(&state)).counted(&in_use, now);
             if draft.commit().await? == Outcome::Done {
                 return Ok(IssuedCode { code, expires_in: totp.expires_in(now), step });
             }
@@ -100,20 +111,49 @@ impl Call<'_> {
         }
     }
 
-    /// The decoy of a secret and a step: always the same one, and none of the codes that a site may accept meanwhile.
-    fn decoy_of(&self, in_use: &InUse, step: Step) -> Result<Code, Failed> {
+    /// Adds a decoy to those that work, without the ones that have expired.
+    fn next_decoy(&self, in_use: &InUse, handed: &mut Vec<HandedDecoy>, next: HandedDecoy) -> Result<Code, Failed> {
+        handed.retain(|earlier| is_in_time(earlier.step, next.step));
+        let step = handed.last().map_or(next.step, |last| last.step.max(next.step));
+        // By chance, a decoy can equal one of an earlier step. That one stays with its caller.
+        while handed.len() < DECOYS_MAX {
+            handed.push(HandedDecoy { step, ..next });
+            let mut all = self.digits_of(in_use, handed)?;
+            if let Some(new) = all.pop()
+                && !all.iter().any(|earlier| earlier.matches(new.digits()))
+            {
+                return Ok(new);
+            }
+        }
+        let first = handed.first().map_or(step, |first| first.step);
+        let expires = in_use.terms().totp.start_of(Step(first.0.saturating_add(STEPS_AFTER + 1)));
+        Err(Refusal::Busy { reason: TOO_MANY, after: self.service.now().until(expires) }.into())
+    }
+
+    /// The digits of decoys that were handed out, in their order: always the same, none of the codes that a site may
+    /// accept meanwhile, and within a step none twice.
+    fn digits_of(&self, in_use: &InUse, handed: &[HandedDecoy]) -> Result<Vec<Code>, Failed> {
         let (vault, totp) = (self.service.vault(), in_use.terms().totp);
         let seed = vault.open_seed(in_use)?;
-        let around = step.0.saturating_sub(STEPS_AROUND)..=step.0.saturating_add(2 * STEPS_AROUND);
-        let codes: Vec<Code> = around.map(|step| totp.code_at(&seed, Step(step))).collect();
         let id = in_use.secret.id;
-        let mut decoys = (0_u64..).map(|nth| {
-            let hash = vault.fingerprint("decoy", &[id.as_bytes(), &step.0.to_be_bytes(), &nth.to_be_bytes()]);
-            let random = hash.iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte));
-            Code::decoy(totp.digits, random)
-        });
-        let decoy = decoys.find(|decoy| !codes.iter().any(|code| code.matches(decoy.digits())));
-        decoy.ok_or_else(|| Refusal::Contended.into())
+        let mut all = Vec::with_capacity(handed.len());
+        for of_step in handed.chunk_by(|one, next| one.step == next.step) {
+            let Some(HandedDecoy { step, .. }) = of_step.first() else { continue };
+            let around = step.0.saturating_sub(STEPS_AROUND)..=step.0.saturating_add(2 * STEPS_AROUND);
+            let mut excluded: Vec<Code> = around.map(|step| totp.code_at(&seed, Step(step))).collect();
+            let codes = excluded.len();
+            let mut random = (0_u64..).map(|nth| {
+                let hash = vault.fingerprint("decoy", &[id.as_bytes(), &step.0.to_be_bytes(), &nth.to_be_bytes()]);
+                let random = hash.iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte));
+                Code::decoy(totp.digits, random)
+            });
+            for _ in of_step {
+                let decoy = random.find(|decoy| !excluded.iter().any(|other| other.matches(decoy.digits())));
+                excluded.push(decoy.ok_or(Refusal::Contended)?);
+            }
+            all.extend(excluded.drain(codes..));
+        }
+        Ok(all)
     }
 }
 
@@ -141,9 +181,12 @@ impl Operation for ListDecoys {
                 continue;
             }
             let totp = in_use.terms().totp;
-            let works = |step: &&Step| is_in_time(**step, totp.step_at(now));
-            for step in in_use.state.decoys.iter().filter(works) {
-                decoys.push(Decoy { secret, step: *step, totp, digits: call.decoy_of(&in_use, *step)? });
+            let mut handed = in_use.state.decoys.clone();
+            handed.retain(|decoy| is_in_time(decoy.step, totp.step_at(now)));
+            let digits = call.digits_of(&in_use, &handed)?;
+            let nth_of = |at: usize, step| handed.iter().take(at).filter(|earlier| earlier.step == step).count();
+            for (at, (HandedDecoy { step, .. }, digits)) in handed.iter().zip(digits).enumerate() {
+                decoys.push(Decoy { secret, step: *step, nth: nth_of(at, *step), totp, digits });
             }
         }
         Ok(decoys)
@@ -160,13 +203,20 @@ impl Operation for SpendDecoy {
 
     async fn run(self, call: &mut Call<'_>) -> Result<IssuedCode, Failed> {
         call.entry.purpose = Purpose::of("guard");
-        let kept = call.service.vault().secret(call.caller.account(), self.secret_id).await?;
-        let kept = kept.filter(|kept| kept.deleted_at.is_none()).ok_or(Refusal::NotFound("secret"))?;
-        if !origins_of(&kept).any(|origin| origin.covers(&self.origin)) {
-            return Err(Refusal::WrongOrigin(kept.value.metadata.origins).into());
+        let (account, now) = (call.caller.account(), call.entry.at);
+        let in_use = call.service.vault().in_use(account, self.secret_id, &[], now).await?;
+        let in_use = in_use.ok_or(Refusal::NotFound("secret"))?;
+        let totp = in_use.terms().totp;
+        let mut of_step = in_use.state.decoys.iter().filter(|decoy| decoy.step == self.step);
+        let handed = of_step.nth(self.nth).filter(|decoy| is_in_time(decoy.step, totp.step_at(now)));
+        if let Some(handed) = handed {
+            // The row names the caller for whom the code is taken, also if it is refused.
+            (call.entry.key, call.entry.seat) = (handed.key, handed.seat);
         }
-        let totp = kept.metadata.totp;
-        if !is_in_time(self.step, totp.step_at(call.entry.at)) {
+        if !origins_of(&in_use.secret).any(|origin| origin.covers(&self.origin)) {
+            return Err(Refusal::WrongOrigin(in_use.secret.value.metadata.origins).into());
+        }
+        if handed.is_none() {
             return Err(Refusal::invalid("step", "must be one whose decoy still works").into());
         }
         let wish = CodeWish {
@@ -178,19 +228,9 @@ impl Operation for SpendDecoy {
     }
 }
 
-/// The state with one more decoy handed out, and without those that have expired; `None`: nothing changes.
-fn with_decoy(state: &UseState, step: Step) -> Option<UseState> {
-    let mut new = state.clone();
-    new.decoys.retain(|earlier| is_in_time(*earlier, step));
-    if !new.decoys.contains(&step) {
-        new.decoys.push(step);
-    }
-    (new != *state).then_some(new)
-}
-
-/// Whether a step's decoy still works in another step.
+/// Whether a step's decoy works in another step. The clocks of two machines differ by less than a step.
 fn is_in_time(step: Step, now: Step) -> bool {
-    now.0.checked_sub(step.0).is_some_and(|age| age <= STEPS_AFTER)
+    (now.0.saturating_sub(STEPS_AFTER)..=now.0.saturating_add(1)).contains(&step.0)
 }
 
 /// The origins of a secret, without those that cover the sites of strangers.

@@ -135,7 +135,8 @@ impl ApiOperation for FillCode {
         tag: "TOTP",
         description: "Types a code of a secret into the page of a running browser that asks for it, and submits it. The \
                       page must be one of the secret's origins; the browser is one that this server was started with \
-                      (`--browser`). The answer holds no digit. `invalid_argument` has `candidates` if it is not clear \
+                      (`--browser`). The answer holds no digit. `max_wait` limits the wait for the page and the code; \
+                      typing has at least two seconds. `invalid_argument` has `candidates` if it is not clear \
                       which page is meant.",
         answer: "Where the code went.",
         waits: true,

@@ -59,6 +59,19 @@ async function signIn({ name, account, url, origin, allowed }) {
   await context.close();
 }
 
+/** A page that does nothing on Enter, and whose button is not known as one, keeps the code, and the answer says so. */
+async function stay() {
+  const [account, origin] = [site.account("stay"), `http://localhost:${site.http}`];
+  site.show("/stay", `<!doctype html><title>Acme</title><input autocomplete="one-time-code"><div>Continue</div>`);
+  const secret = await driver.enrol(account, [origin]);
+  const page = await browser.newPage();
+  await page.goto(`${origin}/stay`);
+  const { status, text } = await driver.fill(secret);
+  check("a code that can't be submitted: says so", status === "FILLED", text);
+  check("a code that can't be submitted: it stays", account.recent().includes(await page.inputValue("input")), text);
+  await page.close();
+}
+
 /** Batches of cases that can be open at once; a case that changes meanwhile (`alone`) is a batch of its own. */
 function batched(cases) {
   const batches = [];
@@ -161,6 +174,18 @@ let asked = 0;
 const FORM = `<form onsubmit="return false"><label>Verification code <input name="otp"></label><button>Verify</button></form>`;
 const TWO = `<input class="one" autocomplete="one-time-code"><input class="two" autocomplete="one-time-code">`;
 
+/** What a page without a form makes of a code: at first, and once it is clear whether Enter did anything. */
+async function askWithoutForm(buttons, onKey) {
+  const { page, told, fill, values } = await ask(`<div><input autocomplete="one-time-code">${buttons}</div><script>
+    globalThis.pressed = 0; addEventListener("click", () => (pressed += 1)); addEventListener("keydown", (event) => { ${onKey}; });</script>`);
+  const first = (await fill(true)).outcome;
+  let last = first;
+  for (const until = Date.now() + 1500; last === "pending" && Date.now() < until;) last = (await told("submit")).outcome;
+  const got = { first, last, pressed: await page.evaluate("pressed"), values: await values() };
+  await page.close();
+  return got;
+}
+
 async function askTheScript() {
   const one = await ask(FORM);
   const before = await one.page.evaluate("[document.documentElement.outerHTML, Object.keys(globalThis).join()]");
@@ -222,6 +247,19 @@ async function askTheScript() {
     ),
   );
   check("script: names that hide properties", (await hidden.fill(true)).outcome === "submitted", await hidden.told("look"));
+  const lone = await askWithoutForm(`<button>→</button>`, "");
+  check("script: Enter that does nothing", lone.first === "pending" && lone.values === "271828", lone);
+  check("script: the only button there", lone.last === "submitted" && lone.pressed === 1, lone);
+  const sent = await askWithoutForm(`<button>→</button>`, `event.key === "Enter" && fetch("/ping")`);
+  check("script: Enter that sends a request", sent.last === "submitted" && sent.pressed === 0, sent);
+  const told = await askWithoutForm(`<button>→</button>`, `event.key === "Enter" && (document.title = "Wait")`);
+  check("script: Enter that changes the page", told.first === "submitted" && told.pressed === 0, told);
+  const own = await askWithoutForm(`<button>→</button>`, `event.key === "Enter" && event.preventDefault()`);
+  check("script: Enter that is handled", own.first === "submitted" && own.pressed === 0, own);
+  for (const buttons of ["<button>Alpha</button><button>Beta</button>", "<div>Continue</div>", "<button>×</button>", "<button>Cancel</button>"]) {
+    const none = await askWithoutForm(buttons, "");
+    check(`script: no button is meant: ${buttons}`, none.last === "pending" && none.pressed === 0 && none.values === "271828", none);
+  }
   await Promise.all([one, two, deaf, moved, drawn, late, taken, hidden].map(({ page }) => page.close()));
   await driver.leave();
 }
@@ -230,6 +268,7 @@ const picked = env.FILL_ONLY ?? "";
 const isPicked = (name, at) => (picked ? name.includes(picked) : env.FILL === "full" || at % 3 === 0);
 if (isDirect && isPages) await askTheScript();
 if (isPages) for (const each of showPages(site).filter(({ name }, at) => isPicked(name, at))) await signIn(each);
+if (isPages && !isDirect) await stay();
 if (isHostile) {
   const secret = await driver.enrol(site.account("hostile"), site.allowed);
   const cases = hostileCases(site).filter(({ name, group }) => `${group} ${name}`.includes(picked));

@@ -20,6 +20,8 @@ pub(super) struct Columns {
     head: &'static [&'static str],
     /// The width of each column, and whether a cell of it has contents.
     needed: Vec<(usize, bool)>,
+    /// Whether the last column is shown only if a cell of it has contents.
+    is_last_optional: bool,
 }
 
 /// How a table's lines are laid out.
@@ -32,7 +34,11 @@ pub(super) struct Layout {
 
 impl Table {
     pub(super) fn new(head: &'static [&'static str]) -> Self {
-        Self { columns: Columns::new(head), rows: Vec::new() }
+        Self::of(Columns::new(head))
+    }
+
+    pub(super) const fn of(columns: Columns) -> Self {
+        Self { columns, rows: Vec::new() }
     }
 
     pub(super) fn row(&mut self, cells: Vec<String>) {
@@ -53,7 +59,12 @@ impl Table {
 
 impl Columns {
     pub(super) fn new(head: &'static [&'static str]) -> Self {
-        Self { head, needed: head.iter().map(|cell| (width(cell), false)).collect() }
+        Self { head, needed: head.iter().map(|cell| (width(cell), false)).collect(), is_last_optional: false }
+    }
+
+    /// Shows the last column only if a cell of it has contents, also where there is room.
+    pub(super) fn with_last_optional(self) -> Self {
+        Self { is_last_optional: true, ..self }
     }
 
     /// Records the widths that a row needs.
@@ -68,6 +79,9 @@ impl Columns {
     /// the last columns are dropped. The first column, which names the row, stays whole.
     pub(super) fn layout(&self, within: Option<usize>) -> Layout {
         let mut columns: Vec<_> = self.needed.iter().map(|(wide, _)| *wide).enumerate().collect();
+        if self.is_last_optional && self.needed.last().is_some_and(|(_, filled)| !filled) {
+            columns.pop();
+        }
         if let Some(within) = within.filter(|within| *within < taken(&columns)) {
             let is_filled = |nth: usize| self.needed.get(nth).is_some_and(|(_, filled)| *filled);
             columns.retain(|(nth, _)| *nth == 0 || is_filled(*nth));

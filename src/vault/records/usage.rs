@@ -6,7 +6,7 @@ use super::{Stored, api_key::key_id, from_json, to_json};
 use crate::{
     domain::{
         api_key::KeyId,
-        code_use::{Holder, UseState},
+        code_use::{HandedDecoy, Holder, UseState},
         hourly::HourlyCount,
         ids::{AccountId, ReservationId, SeatId, SecretId},
         steps::{Reservation, StepMarks},
@@ -60,7 +60,30 @@ struct UseBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_used_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    decoys: Vec<u64>,
+    decoys: Vec<DecoyBody>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DecoyBody {
+    step: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seat: Option<String>,
+}
+
+impl DecoyBody {
+    fn of(decoy: &HandedDecoy) -> Self {
+        let HandedDecoy { step, key, seat } = decoy;
+        Self { step: step.0, key: key.map(|key| key.to_string()), seat: seat.map(|seat| seat.to_string()) }
+    }
+
+    fn read(self) -> Option<HandedDecoy> {
+        let key = self.key.map(|key| key.parse()).transpose().ok()?;
+        let seat = self.seat.map(|seat| seat.parse()).transpose().ok()?;
+        Some(HandedDecoy { step: Step(self.step), key, seat })
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -91,7 +114,7 @@ impl Stored for UseRecord {
             wrong: *wrong,
             held_until: held_until.map(Timestamp::micros),
             last_used_at: last_used_at.map(Timestamp::micros),
-            decoys: decoys.iter().map(|step| step.0).collect(),
+            decoys: decoys.iter().map(DecoyBody::of).collect(),
         })
     }
 
@@ -110,10 +133,11 @@ impl Stored for UseRecord {
             held_until: body.held_until.map(Timestamp::from_micros),
         };
         let last_used_at = body.last_used_at.map(Timestamp::from_micros);
+        let decoys = body.decoys.into_iter().map(DecoyBody::read).collect::<Option<_>>()?;
         Some(Self {
             secret: SecretId::from_slice(&record.key.id).ok()?,
             account: record.account?,
-            state: UseState { steps, verify, last_used_at, decoys: body.decoys.into_iter().map(Step).collect() },
+            state: UseState { steps, verify, last_used_at, decoys },
         })
     }
 }
@@ -195,5 +219,22 @@ impl Stored for KeyUseRecord {
         let KeyUseBody {} = from_json(&record.body)?;
         let last_used_at = Timestamp::from_micros(record.sort);
         Some(Self { key: key_id(record)?, account: record.account?, last_used_at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoys_never_change_their_form() {
+        let nobody = HandedDecoy { step: Step(11), key: None, seat: None };
+        let seat = Some(SeatId::new(uuid::Uuid::from_u128(3)));
+        let decoys = [nobody, HandedDecoy { key: Some("0123456789AB".parse().unwrap()), seat, ..nobody }];
+        let text = to_json(&decoys.iter().map(DecoyBody::of).collect::<Vec<_>>());
+        let form = r#"[{"step":11},{"step":11,"key":"0123456789AB","seat":"00000000-0000-0000-0000-000000000003"}]"#;
+        assert_eq!(str::from_utf8(&text).unwrap(), form);
+        let read: Vec<DecoyBody> = from_json(&text).unwrap();
+        assert_eq!(read.into_iter().map(|decoy| decoy.read().unwrap()).collect::<Vec<_>>(), decoys);
     }
 }

@@ -475,6 +475,19 @@ fn secrets_are_listed_in_columns_without_tabs() {
 }
 
 #[test]
+fn a_list_shows_origins_if_a_secret_has_any() {
+    let person = Person::with_alice();
+    let origins = ["--origin", "https://a.example.com", "--origin", "https://b.example.com"];
+    person.fed(RFC_SEED, &[&["secret", "add", "--label", "bob", "--stdin"], &origins[..]].concat()).ok();
+
+    insta::assert_snapshot!(redacted(&person.run(&["secret", "list"]).ok()), @r"
+    ID  LABEL  ISSUER  SINGLE-USE  CREATED  LAST USED  ORIGINS
+    ID  alice  GitHub  -  AT  -  -
+    ID  bob  -  -  AT  -  https://a.example.com https://b.example.com
+    ");
+}
+
+#[test]
 fn an_ambiguous_label_lists_its_candidates() {
     let person = Person::with_alice();
     person.fed(RFC_SEED, &["secret", "add", "--label", "alice", "--stdin"]).ok();

@@ -1,9 +1,11 @@
 //! Decoys: digits in the place of a code, and the calls that spend them.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use countersign::{
     domain::{
         api_key::PlainKey,
-        audit::{Action, AuditFilter},
+        audit::{Action, AuditFilter, AuditRow},
         ids::SecretId,
         origin::Origin,
         principal::Principal,
@@ -15,6 +17,7 @@ use countersign::{
         Refusal, SecretChanges, SpendDecoy, UpdateSecret,
     },
 };
+use futures::FutureExt as _;
 use zeroize::Zeroizing;
 
 use super::{code, plain};
@@ -45,20 +48,37 @@ async fn listed(vault: &Vault, at: &str) -> Vec<Decoy> {
     vault.service.perform(&vault.person, ListDecoys { origin: origin(at), secrets }).await.unwrap()
 }
 
-async fn spend(vault: &Vault, secret_id: SecretId, step: Step, at: &str) -> Result<String, Refusal> {
-    let spend = SpendDecoy { secret_id, step, origin: origin(at) };
-    vault.service.perform(&vault.person, spend).await.map(|issued| issued.code.digits().to_owned())
+/// The decoy that works at its origin and has these digits.
+async fn of_digits(vault: &Vault, digits: &str) -> Decoy {
+    listed(vault, ORIGIN).await.into_iter().find(|decoy| decoy.digits.digits() == digits).unwrap()
+}
+
+async fn spend(vault: &Vault, decoy: &Decoy, at: &str) -> Result<(String, Step), Refusal> {
+    let Decoy { secret: secret_id, step, nth, .. } = *decoy;
+    let spend = SpendDecoy { secret_id, step, nth, origin: origin(at) };
+    vault.service.perform(&vault.person, spend).await.map(|issued| (issued.code.digits().to_owned(), issued.step))
+}
+
+async fn fills(vault: &Vault) -> Vec<AuditRow> {
+    vault.rows(AuditFilter { action: Some(Action::CodeFill), ..AuditFilter::default() }).await
 }
 
 #[tokio::test]
-async fn a_decoy_is_six_digits_takes_no_step_and_is_the_same_within_its_step() {
+async fn a_decoy_is_six_digits_takes_no_step_and_is_handed_out_once() {
     let vault = Vault::new();
     let id = bound(&vault, &[ORIGIN], true).await;
     let first = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
-    assert_eq!(code(&vault.service, &vault.person, id, decoy()).await.unwrap(), first);
-    assert!(first.len() == 6 && first.bytes().all(|b| b.is_ascii_digit()), "{first}");
+    let second = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
     vault.clock.set_seconds(START + 30);
-    assert_ne!(code(&vault.service, &vault.person, id, decoy()).await.unwrap(), first);
+    let third = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
+    let handed = [first, second, third];
+    for digits in &handed {
+        assert!(digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_digit()), "{digits}");
+    }
+    assert_eq!(handed.iter().collect::<BTreeSet<_>>().len(), 3, "{handed:?}");
+    let found: Vec<String> =
+        listed(&vault, ORIGIN).await.iter().map(|decoy| decoy.digits.digits().to_owned()).collect();
+    assert_eq!(found, handed);
     let rows = vault.rows(AuditFilter { action: Some(Action::CodeDecoy), ..AuditFilter::default() }).await;
     assert_eq!(rows.iter().filter(|row| row.entry.step.is_some()).count(), 3);
     let plain = code(&vault.service, &vault.person, id, plain()).await.unwrap_err();
@@ -82,7 +102,7 @@ async fn who_gets_decoys_gets_them_as_often_as_codes_and_never_a_code() {
     let caller = vault.service.authenticate(offered).await.unwrap();
     // The caller gets decoys, whether it requests a decoy or a code.
     let decoys = [code(&vault.service, &caller, id, decoy()).await, code(&vault.service, &caller, id, plain()).await];
-    assert_eq!(decoys[0].as_ref().unwrap(), decoys[1].as_ref().unwrap());
+    assert_ne!(decoys[0].as_ref().unwrap(), decoys[1].as_ref().unwrap());
     let rows = vault.rows(AuditFilter { action: Some(Action::CodeGet), ..AuditFilter::default() }).await;
     assert!(rows.is_empty(), "{rows:?}");
     assert_eq!(code(&vault.service, &caller, id, decoy()).await.unwrap_err().code(), ErrorCode::RateLimited);
@@ -138,17 +158,70 @@ async fn a_spent_decoy_takes_a_step_of_a_secret_whose_codes_nobody_sees() {
     let vault = Vault::new();
     let id = bound(&vault, &[ORIGIN], true).await;
     let digits = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
-    let step = listed(&vault, ORIGIN).await.into_iter().find(|decoy| decoy.digits.digits() == digits).unwrap().step;
-    let real = spend(&vault, id, step, ORIGIN).await.unwrap();
-    assert_ne!(real, digits);
-    let rows = vault.rows(AuditFilter { action: Some(Action::CodeFill), ..AuditFilter::default() }).await;
+    let handed = of_digits(&vault, &digits).await;
+    assert_ne!(spend(&vault, &handed, ORIGIN).await.unwrap().0, digits);
+    let rows = fills(&vault).await;
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!(row.entry.purpose.as_ref().map(ToString::to_string).as_deref(), Some("guard"));
 
-    let elsewhere = spend(&vault, id, step, "https://login.example.net").await.unwrap_err();
+    let elsewhere = spend(&vault, &handed, "https://login.example.net").await.unwrap_err();
     assert_eq!(elsewhere.code(), ErrorCode::WrongOrigin);
+    let another = Decoy { nth: 1, ..of_digits(&vault, &digits).await };
+    let refused = spend(&vault, &another, ORIGIN).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidArgument, "nobody was given this one");
     vault.clock.set_seconds(START + 90);
-    assert_eq!(spend(&vault, id, step, ORIGIN).await.unwrap_err().code(), ErrorCode::InvalidArgument);
+    assert_eq!(spend(&vault, &handed, ORIGIN).await.unwrap_err().code(), ErrorCode::InvalidArgument);
+}
+
+#[tokio::test]
+async fn the_decoys_of_one_step_are_spent_for_codes_of_their_own_and_their_rows_name_the_callers() {
+    let vault = Vault::new();
+    let id = bound(&vault, &[ORIGIN], true).await;
+    let mut handed = Vec::new();
+    for name in ["one", "other"] {
+        let request = CreateKey {
+            name: name.to_owned(),
+            scopes: ScopeSet::of_a_new_key_without_codes(false, true),
+            seat: None,
+            secrets: None,
+            codes_per_hour: None,
+            expires_at: None,
+        };
+        let minted = vault.service.perform(&vault.person, request).await.unwrap();
+        let offered = Offered::Key(PlainKey::from_token(&minted.plain.expose_token()).unwrap());
+        let caller = vault.service.authenticate(offered).await.unwrap();
+        let digits = code(&vault.service, &caller, id, decoy()).await.unwrap();
+        handed.push((of_digits(&vault, &digits).await, caller.key()));
+    }
+    let [(one, of_one), (other, of_other)] = &handed[..] else { panic!("two keys") };
+    assert_ne!(one.digits.digits(), other.digits.digits());
+
+    let (code_of_other, step) = spend(&vault, other, ORIGIN).await.unwrap();
+    let mut waiting = Box::pin(spend(&vault, one, ORIGIN));
+    assert!((&mut waiting).now_or_never().is_none(), "the code of this step is spent");
+    vault.clock.set_seconds(START + 30);
+    let (code_of_one, later) = waiting.await.unwrap();
+    assert_eq!(later, Step(step.0 + 1));
+    assert_ne!(code_of_one, code_of_other);
+    let rows = fills(&vault).await;
+    let keys: BTreeSet<_> = rows.iter().map(|row| row.entry.key).collect();
+    assert_eq!((rows.len(), keys), (2, BTreeSet::from([*of_one, *of_other])));
+}
+
+#[tokio::test]
+async fn no_more_decoys_work_at_a_time_than_the_use_record_has_room_for() {
+    let vault = Vault::new();
+    let id = bound(&vault, &[ORIGIN], true).await;
+    let mut all = BTreeSet::new();
+    for _ in 0..32 {
+        assert!(all.insert(code(&vault.service, &vault.person, id, decoy()).await.unwrap()), "{all:?}");
+    }
+    let full = code(&vault.service, &vault.person, id, decoy()).await.unwrap_err();
+    assert!(matches!(full, Refusal::Busy { after, .. } if after == Duration::from_secs(90)), "{full:?}");
+    assert_eq!(listed(&vault, ORIGIN).await.len(), 32);
+    vault.clock.set_seconds(START + 90);
+    code(&vault.service, &vault.person, id, decoy()).await.unwrap();
+    assert_eq!(listed(&vault, ORIGIN).await.len(), 1);
 }
 
 #[tokio::test]

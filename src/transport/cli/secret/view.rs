@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// The head of a table of secrets.
-const HEAD: [&str; 6] = ["ID", "LABEL", "ISSUER", "SINGLE-USE", "CREATED", "LAST USED"];
+/// The head of a table of secrets. Many vaults have no secret with an origin.
+const HEAD: [&str; 7] = ["ID", "LABEL", "ISSUER", "SINGLE-USE", "CREATED", "LAST USED", "ORIGINS"];
 /// The status of an incomplete export.
 const NOT_WHOLE: &str = "ERROR";
 
@@ -121,12 +121,12 @@ fn id(secret: &TotpSecret, ids: Option<&ShortIds>) -> String {
 
 /// The columns of a table of secrets.
 pub(super) fn columns() -> Columns {
-    Columns::new(&HEAD)
+    Columns::new(&HEAD).with_last_optional()
 }
 
 /// Writes a table of secrets with their whole ids.
 pub(super) fn table(secrets: &[TotpSecret], now: Timestamp, console: &mut Console) -> Result<(), Failure> {
-    let mut table = Table::new(&HEAD);
+    let mut table = Table::of(columns());
     for secret in secrets {
         table.row(row(secret, secret.id.to_string(), now, console));
     }
@@ -142,6 +142,7 @@ pub(super) fn row(secret: &TotpSecret, id: String, now: Timestamp, console: &Con
         if secret.metadata.single_use() { "yes" } else { "" }.to_owned(),
         console.date(secret.created_at, now),
         console.date_or_none(secret.last_used_at, now),
+        secret.metadata.origins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     ]
 }
 
