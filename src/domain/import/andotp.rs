@@ -8,6 +8,7 @@ use super::{
     entry::{Entry, Key, Kind, Number, Place, RawEntry},
     json::Json,
     refused::has_other_mark,
+    said::Said,
     sealed::{How, Kdf, Locked, gcm, json_of},
 };
 
@@ -98,10 +99,11 @@ fn opened(key: &[u8; 32], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 
 /// Reads a plain backup.
 pub(super) fn read(items: &[Json]) -> Import {
-    Import::of_list(Format::AndOtp, items, entry)
+    let said = Said::default();
+    Import::of_list(Format::AndOtp, items, |item, place| entry(item, place, &said))
 }
 
-fn entry(json: &Json, place: Place) -> Entry {
+fn entry(json: &Json, place: Place, said: &Said) -> Entry {
     let (issuer, label) = (json.get("issuer").text(), json.get("label").text());
     let (issuer, account) = match label.split_once(" - ") {
         Some(parted) if issuer.trim().is_empty() && !json.has("issuer") => parted,
@@ -119,7 +121,7 @@ fn entry(json: &Json, place: Place) -> Entry {
         digits: json.get("digits").number(),
         period: json.get("period").number(),
     };
-    raw.entry(place)
+    said.entry(raw, json, place)
 }
 
 #[cfg(test)]

@@ -7,11 +7,14 @@ use super::{
     item::Item,
     json::Json,
     naming,
+    said::Said,
+    unread,
     uri::{self, Beside},
 };
 
 /// `LastPass` Authenticator. Names that the person never changed may be empty.
 pub(super) fn last_pass(json: &Json) -> Import {
+    let said = Said::default();
     Import::of_list(Format::LastPass, json.get("accounts").list(), |item, place| {
         let raw = RawEntry {
             issuer: item.first_text(&["issuerName", "originalIssuerName"]),
@@ -21,12 +24,13 @@ pub(super) fn last_pass(json: &Json) -> Import {
             period: item.get("timeStep").number().unless_zero(),
             ..RawEntry::plain("", "", item.get("secret").word())
         };
-        raw.entry(place)
+        said.entry(raw, item, place)
     })
 }
 
 /// 2FAuth.
 pub(super) fn two_f_auth(json: &Json) -> Import {
+    let said = Said::default();
     Import::of_list(Format::TwoFAuth, json.get("data").list(), |item, place| {
         if !item.has("secret") && item.has("uri") {
             // These links are decoded already, so that a name may look like a parameter.
@@ -45,12 +49,13 @@ pub(super) fn two_f_auth(json: &Json) -> Import {
             period: item.get("period").number(),
             ..RawEntry::plain("", "", item.get("secret").word())
         };
-        raw.entry(place)
+        said.entry(raw, item, place)
     })
 }
 
 /// Raivo: an array, with numbers as text.
 pub(super) fn raivo(items: &[Json]) -> Import {
+    let said = Said::default();
     Import::of_list(Format::Raivo, items, |item, place| {
         let raw = RawEntry {
             kind: Kind::of_word(item.get("kind").word()),
@@ -61,7 +66,7 @@ pub(super) fn raivo(items: &[Json]) -> Import {
             period: item.get("timer").number(),
             ..RawEntry::plain("", "", item.get("secret").word())
         };
-        raw.entry(place)
+        said.entry(raw, item, place)
     })
 }
 
@@ -74,19 +79,22 @@ pub(super) fn duo(items: &[Json]) -> Import {
     })
 }
 
-/// The Authenticator extension of browsers: an object of entries by hash.
+/// The Authenticator extension of browsers: an object of entries by hash. People write such objects, too, by names.
 pub(super) fn extension(json: &Json) -> Option<Import> {
-    let entries = || json.fields().filter(|(_, value)| value.has("secret") || value.has("account"));
-    entries().next()?;
-    let mut import = Import::new(Format::Extension);
-    for (index, (_, item)) in entries().enumerate() {
-        let place = Place::nth(index);
+    // The extension's own settings.
+    const OTHERS: [&str; 2] = ["key", "LocalStorage"];
+    let is_entry = |item: &Json| item.has("secret") || item.has("account");
+    json.fields().find(|(_, item)| is_entry(item))?;
+    let may_be_entry = |(name, item): &(&str, &Json)| {
+        is_entry(item) || item.is_object() && !OTHERS.contains(name) || unread::is_key(item.text())
+    };
+    let entries = json.fields().filter(may_be_entry).map(|(_, item)| item);
+    let said = Said::default();
+    Some(Import::of_list(Format::Extension, entries, |item, place| {
         let (issuer, account) = (item.get("issuer").text(), item.get("account").text());
         // `Issuer::domain` restricts an entry to a page.
         let issuer = issuer.split("::").next().unwrap_or_default();
-        import.entries.push(if item.repeated() {
-            Entry::skipped(place, naming::title(issuer, account), Skip::Repeated)
-        } else if item.get("encrypted").is_true() {
+        if item.get("encrypted").is_true() {
             Entry::skipped(place, naming::title(issuer, account), Skip::Encrypted)
         } else {
             let kind = match item.get("type").word() {
@@ -102,10 +110,9 @@ pub(super) fn extension(json: &Json) -> Option<Import> {
                 period: item.get("period").number(),
                 ..RawEntry::plain("", "", item.get("secret").word())
             };
-            raw.entry(place)
-        });
-    }
-    Some(import)
+            said.entry(raw, item, place)
+        }
+    }))
 }
 
 /// The answer of Vault or `OpenBao` to the creation of a key. Later answers don't hold it.
@@ -141,6 +148,7 @@ pub(super) fn one_password(json: &Json) -> Import {
             }
         }
         found.scan_all(item);
+        found.field("notes", item.at(&["details", "notesPlain"]).text());
         import.entries.append(&mut found.entries());
     }
     import
@@ -172,6 +180,7 @@ pub(super) fn enpass(json: &Json) -> Option<Import> {
             }
         }
         found.scan(item.get("note").text());
+        found.field("note", item.get("note").text());
         import.entries.append(&mut found.entries());
     }
     Some(import)

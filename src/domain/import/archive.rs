@@ -25,6 +25,8 @@ const RAIVO: &str = "raivo-otp-export.json";
 const KNOWN: [&str; 5] = ["export.data", "Proton Pass/data.json", "data.json", RAIVO, "bitwarden.json"];
 /// A file that only `OpenPGP` opens, in an archive of Proton Pass.
 const PGP: &str = "data.pgp";
+/// The files with the cells in a document of Excel, and in one of `LibreOffice`.
+const SPREADSHEETS: [&str; 2] = ["xl/workbook.xml", "content.xml"];
 /// The mark of an entry in the list of files, and the bytes of its fixed part.
 const ENTRY: (&[u8], usize) = (b"PK\x01\x02", 46);
 /// The mark of the end of that list, its bytes, and the longest comment behind it.
@@ -73,9 +75,11 @@ pub(super) fn is_archive(bytes: &[u8]) -> bool {
 pub(super) fn known(bytes: &[u8]) -> Result<ArchiveEntry, ImportError> {
     let files = files(bytes).ok_or(ImportError::Archive)?;
     let Some(file) = KNOWN.iter().find_map(|known| files.iter().find(|file| file.is_called(known))) else {
-        let is_pgp = files.iter().any(|file| file.is_called(PGP));
-        return Err(ImportError::Refused(if is_pgp {
+        let has = |name: &str| files.iter().any(|file| file.is_called(name));
+        return Err(ImportError::Refused(if has(PGP) {
             "an export of Proton Pass that is encrypted with OpenPGP; export it unencrypted"
+        } else if SPREADSHEETS.iter().any(|name| has(name)) {
+            "a spreadsheet; save it as CSV, and import that"
         } else {
             "a ZIP archive without a known file (export.data of 1Password, data.json of Proton Pass or Bitwarden); \
              unpack it, and import the file that holds the secrets"

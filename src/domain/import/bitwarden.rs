@@ -128,6 +128,7 @@ fn items(json: &Json) -> Import {
             found.field_of(field.get("name").text(), field.get("value"));
         }
         found.scan_all(item);
+        found.field("notes", item.get("notes").text());
         import.entries.append(&mut found.entries());
     }
     import

@@ -157,11 +157,8 @@ impl Columns {
     }
 
     /// Looks for columns of bare numbers that codes have: they may hold the parameters of codes, whatever their names
-    /// are. In a table of passwords, such numbers mean something else.
+    /// are.
     pub(super) fn find_numbers(&mut self, rows: Rows<'_>) {
-        if self.is_of_logins {
-            return;
-        }
         let mut columns = vec![unread::Bare::default(); self.width];
         for row in rows.map_while(Result::ok) {
             columns.iter_mut().zip(&row.cells).for_each(|(column, cell)| column.see(text_of(cell)));

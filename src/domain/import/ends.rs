@@ -152,7 +152,8 @@ pub(super) fn keys(text: &str) -> usize {
         part.get(end..).unwrap_or_default().split('/')
     });
     let keys = parts.map(|part| {
-        let groups: Vec<&str> = groups(part).into_iter().map(|(group, _)| group).collect();
+        // A sentence may end in a key.
+        let groups: Vec<&str> = groups(part).into_iter().map(|(group, _)| group.trim_end_matches('.')).collect();
         let is_one = |one: &&str, next: &&str| letters(one) == letters(next) && letters(one) < SEED_CHARS_USUAL;
         groups.chunk_by(is_one).filter(|groups| is_key(groups)).count()
     });

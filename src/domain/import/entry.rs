@@ -149,6 +149,9 @@ pub enum Skip {
     /// A text that looks like a key, in a column or a field that is not read.
     #[error("a column or field that is not read has what looks like a key; call it `totp`")]
     Elsewhere,
+    /// The same, in the column of this number.
+    #[error("a column or field that is not read has what looks like a key: column {0}; call it `totp`")]
+    Column(usize),
     /// A key where another cell belongs.
     #[error("what looks like a key stands where its row has a name: a cell is missing, or there is one too many")]
     Slipped,
@@ -252,8 +255,8 @@ impl fmt::Display for Note {
                  the app"
             }
             Self::Unread => {
-                "a column seems to say how its codes are made, and was not read; compare a code with the app, or call the \
-                 columns `algorithm`, `digits` and `period`"
+                "a column or a field seems to say how its codes are made, and was not read; compare a code with the app, \
+                 or call them `algorithm`, `digits` and `period`"
             }
             Self::Ambiguous => "this app writes names such that they can't be told apart for certain; check them",
         })

@@ -6,14 +6,16 @@ use super::{
     Format, Import,
     entry::{Entry, Key, Kind, Place, RawEntry, Skip},
     json::Json,
+    said::Said,
 };
 
 /// Reads an export.
 pub(super) fn read(json: &Json) -> Import {
-    Import::of_list(Format::FreeOtp, json.get("tokens").list(), entry)
+    let said = Said::default();
+    Import::of_list(Format::FreeOtp, json.get("tokens").list(), |item, place| entry(item, place, &said))
 }
 
-fn entry(json: &Json, place: Place) -> Entry {
+fn entry(json: &Json, place: Place, said: &Said) -> Entry {
     // The names that the person chose come first.
     let issuer = json.first_text(&["issuerAlt", "issuerExt", "issuerInt"]);
     let account = json.first_text(&["labelAlt", "label"]);
@@ -29,7 +31,7 @@ fn entry(json: &Json, place: Place) -> Entry {
         digits: json.get("digits").number(),
         period: json.get("period").number(),
     };
-    raw.entry(place)
+    said.entry(raw, json, place)
 }
 
 /// The bytes of an array of numbers, which Java writes with a sign.

@@ -13,7 +13,7 @@ use super::{
     google,
     json::Json,
     pieces::{self, Piece, pieces},
-    unread,
+    settings, unread,
     uri::{self, Beside},
 };
 use crate::domain::seed::Seed;
@@ -107,17 +107,35 @@ pub(super) fn named(name: &str) -> Option<Named> {
         Some(Named::Surely)
     } else if ABOUT.iter().any(|end| bare.ends_with(end)) {
         None
-    } else if begins(&STARTS) || bare.ends_with("totp") {
+    } else if begins(&STARTS) || bare.ends_with("totp") && !is_question(bare) {
         Some(Named::Nearly)
     } else {
         (begins(&LOOSE_STARTS) || bare.ends_with("seed") || bare == "secret").then_some(Named::Perhaps)
     }
 }
 
+/// Whether the name asks what is answered by yes or no: `is TOTP`.
+pub(super) fn is_question(name: &str) -> bool {
+    let asked = ["is", "has", "uses"].iter().find_map(|start| name.strip_prefix(start));
+    asked.is_some_and(|asked| SEEDS.contains(&asked))
+}
+
+/// Whether a field of this plain name has an identifier or a password, however much it looks like a key.
+fn is_of_ids_or_passwords(name: &str) -> bool {
+    // In some languages a password for one use is called by the words for it.
+    const FOR_ONE_USE: [&str; 6] = ["onetime", "einmal", "unsolouso", "usageunique", "usounico", "monouso"];
+    let is_of_codes = || settings::is_about_codes(name) || FOR_ONE_USE.iter().any(|part| name.contains(part));
+    is_of_ids(name) || settings::tells_of_logins(name) && !is_of_codes()
+}
+
+fn is_of_ids(name: &str) -> bool {
+    let bare = without_number(name);
+    ["id", "uuid", "serial"].iter().any(|end| bare.ends_with(end)) && !bare.ends_with("android")
+}
+
 /// Whether a field of this plain name has a password, an identifier, a license, or codes for the loss of a phone: they may look
 /// like keys.
-pub(super) fn is_of_other_codes(name: &str) -> bool {
-    const ENDS: [&str; 3] = ["id", "uuid", "serial"];
+fn is_of_other_codes(name: &str) -> bool {
     const PARTS: [&str; 18] = [
         "passw",
         "passphrase",
@@ -138,9 +156,8 @@ pub(super) fn is_of_other_codes(name: &str) -> bool {
         "order",
         "fiscal",
     ];
-    let is_seed = || named(name).is_some_and(|name| name < Named::Perhaps) || name.ends_with("android");
-    (ENDS.iter().any(|end| without_number(name).ends_with(end)) || PARTS.iter().any(|part| name.contains(part)))
-        && !is_seed()
+    let is_seed = || named(name).is_some_and(|name| name < Named::Perhaps);
+    (is_of_ids(name) || PARTS.iter().any(|part| name.contains(part))) && !is_seed()
 }
 
 /// The name without its number: two fields may have one name, or a number each.
@@ -169,12 +186,14 @@ pub(super) struct Item<'a> {
     read: HashSet<&'a str>,
     /// The links that were refused: a key in one of them may make other codes.
     refused: Vec<&'a str>,
+    /// The reason for counting it although nothing was read: a text holds a key, but would be something else beside one.
+    unread: Option<Skip>,
 }
 
 impl<'a> Item<'a> {
     pub(super) fn new(beside: Beside<'a>, place: Place, why: Option<Skip>) -> Self {
-        let (found, known, hashes, read, refused) = Default::default();
-        Self { beside, place, why, found, known, hashes, read, refused }
+        let (found, known, hashes, read, refused, unread) = Default::default();
+        Self { beside, place, why, found, known, hashes, read, refused, unread }
     }
 
     /// Reads a field of seeds: a link, several, or a bare key. Each of them gets the note.
@@ -199,11 +218,12 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Reads a field that a person named: a bare key, if the name suggests one. Links in it are found with those
-    /// elsewhere.
+    /// Reads a field that a person named: a bare key, perhaps with words around it, if the name suggests one. Links in it
+    /// are found with those elsewhere.
     pub(super) fn field(&mut self, name: &str, value: &'a str) {
         let can_be_seed = |name| {
             uri::is_link_or_usual_seed(value)
+                || name < Named::Perhaps && unread::holds_key(value)
                 || match name {
                     Named::Surely => ends::is_like_mistyped_seed(value),
                     Named::Nearly => ends::is_like_seed(value),
@@ -213,8 +233,23 @@ impl<'a> Item<'a> {
         let plain = plain(name);
         if !value.contains("://") && named(&plain).is_some_and(can_be_seed) {
             self.own(value, None);
-        } else if unread::is_key(value) && !self.has(value) && !is_of_other_codes(&plain) {
-            self.skip(Skip::Elsewhere);
+        } else {
+            self.beside(&plain, value, Skip::Elsewhere);
+        }
+    }
+
+    /// Looks for a key in a field of this plain name that is not read. A field with codes for the loss of a phone and the
+    /// like counts, and so do words around a key, where nothing else is read: the key may be the only one.
+    pub(super) fn beside(&mut self, name: &str, text: &'a str, why: Skip) {
+        if is_of_ids_or_passwords(name) || self.has(text) {
+            return;
+        }
+        let is_known = || unread::is_key(text) && !is_of_other_codes(name);
+        let is_named = || named(name).is_some() && !text.contains("://") && unread::holds_key(text);
+        if is_known() || is_named() {
+            self.skip(why);
+        } else if self.unread.is_none() && unread::holds_key(text) {
+            self.unread = Some(why);
         }
     }
 
@@ -298,7 +333,10 @@ impl<'a> Item<'a> {
         self.found.is_empty()
     }
 
-    pub(super) fn entries(self) -> Vec<Entry> {
+    pub(super) fn entries(mut self) -> Vec<Entry> {
+        if let Some(why) = self.unread.filter(|_| self.found.is_empty()) {
+            self.skip(why);
+        }
         let Self { place, why, found, refused, .. } = self;
         let skipped = |entry: Entry| match why {
             Some(why) => Entry::skipped(place, entry.title, why),

@@ -27,7 +27,7 @@ pub(super) fn read(text: &str) -> Import {
     let lines = text.lines().zip(1_usize..).filter(|(line, _)| !line.trim().is_empty());
     let pieces: Vec<_> =
         lines.flat_map(|(line, number)| entries_of(line).map(move |piece| (line, number, piece))).collect();
-    // A text with one link in it is a note about one login, whose other lines are no entries.
+    // A text with one link in it is a note about one login, whose other lines are no entries unless they hold a key.
     let is_note = pieces.iter().filter(|(line, _, piece)| piece.is_link && !is_comment(line)).count() == 1;
     // The links of a table without a head stand behind the other cells of their rows.
     let is_in_row = |line: &str| line.find("otpauth").and_then(|at| line.get(..at)).is_some_and(is_row);
@@ -52,7 +52,10 @@ pub(super) fn read(text: &str) -> Import {
             google::read(piece.text, number, &mut import);
         } else if uri::is_link(piece.text) {
             import.entries.append(&mut entries(piece, place, is_ente, last == Some(nth)));
-        } else if piece.is_link || !is_note && keys == 0 && !(is_table && is_row_without_link(line)) {
+        } else if piece.is_link
+            || pieces::secret_in(line).is_some()
+            || !is_note && keys == 0 && !(is_table && is_row_without_link(line))
+        {
             import.entries.push(Entry::skipped(place, None, Skip::Link(OtpAuthError::NotOtpAuth)));
             // The key in what was meant as a link is reported with it.
             keys = keys.saturating_sub(1);

@@ -36,6 +36,7 @@ mod pieces;
 mod proton;
 mod refused;
 mod rows;
+mod said;
 mod sealed;
 mod settings;
 mod stratum;
@@ -51,7 +52,6 @@ pub use entry::{Entry, ImportedSecret, Note, Place, Skip};
 pub use error::ImportError;
 #[cfg(fuzzing)]
 pub(crate) use fuzz::PARSERS;
-use item::Item;
 use json::Json;
 pub use parts::{Part, missing_parts};
 pub use passed::{
@@ -60,10 +60,9 @@ pub use passed::{
 use sealed::How;
 pub use sealed::Locked;
 use serde::{Deserialize, Serialize};
-use uri::Beside;
 use zeroize::Zeroizing;
 
-use super::{limits::IMPORT_ENTRIES_MAX, text::ShownText};
+use super::text::ShownText;
 
 /// The contents of a file.
 pub struct Import {
@@ -155,23 +154,6 @@ pub enum Format {
 impl Import {
     const fn new(format: Format) -> Self {
         Self { format, entries: Vec::new(), parts: Vec::new(), columns: Vec::new() }
-    }
-
-    /// The entries of a list, each by the same reader. An item that names a field twice is skipped.
-    fn of_list(format: Format, list: &[Json], read: impl Fn(&Json, Place) -> Entry) -> Self {
-        let entry = |(index, item): (usize, &Json)| {
-            let place = Place::nth(index);
-            let why = if item.repeated() { Some(Skip::Repeated) } else { (!item.is_object()).then_some(Skip::Shape) };
-            let read = why.map_or_else(|| read(item, place), |why| Entry::skipped(place, None, why));
-            let mut found = Item::new(Beside::default(), place, None);
-            found.add(true, read, None);
-            // Some people keep another link in an entry's note.
-            found.scan(item.get("note").text());
-            found.entries()
-        };
-        // One entry more than an import accepts has it refused; a longer list of empty items takes no more memory.
-        let list = list.iter().take(IMPORT_ENTRIES_MAX + 1).enumerate();
-        Self { entries: list.flat_map(entry).collect(), ..Self::new(format) }
     }
 }
 

@@ -79,6 +79,24 @@ pub(super) fn holds_secret(link: &str) -> bool {
         || uri::starts(link, "steam://") && ends::keys(key) > 0
 }
 
+/// The value behind `secret=` in a text, which may be percent-encoded: it is a part of what was meant as a link.
+pub(super) fn secret_in(text: &str) -> Option<&str> {
+    const JOINTS_ENCODED: [&str; 3] = ["%3f", "%3F", "%26"];
+    let mut begins = text.char_indices().filter(|(_, first)| matches!(first, 's' | 'S'));
+    begins.find_map(|(at, _)| {
+        let (before, rest) = text.split_at_checked(at)?;
+        let is_longer = before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-'));
+        if is_longer && !JOINTS_ENCODED.iter().any(|joint| before.ends_with(joint)) {
+            return None;
+        }
+        let behind =
+            |name: &str| rest.split_at_checked(name.len()).filter(|(start, _)| start.eq_ignore_ascii_case(name));
+        let (_, value) = behind("secret=").or_else(|| behind("secret%3d"))?;
+        let is_end = |c: char| c.is_whitespace() || matches!(c, '&' | '%' | '#' | '"' | '\'');
+        value.split(is_end).next().filter(|value| !value.is_empty())
+    })
+}
+
 /// The number of bare keys that a line holds beside its links, or instead of one.
 pub(super) fn keys_beside(line: &str) -> usize {
     let starts = starts(line);

@@ -77,6 +77,7 @@ pub(super) fn pass(json: &Json) -> Import {
             found.field_of(field.get("fieldName").text(), field.at(&["data", "content"]));
         }
         found.scan_all(item);
+        found.field("note", data.at(&["metadata", "note"]).text());
         import.entries.append(&mut found.entries());
     }
     import

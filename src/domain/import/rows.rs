@@ -8,7 +8,7 @@ use super::{
     columns::{Columns, is_remark, text_of},
     ends,
     entry::{Entry, Note, Place, Skip},
-    item::{self, Item},
+    item::Item,
     naming, settings,
     table::Row,
     unread,
@@ -64,39 +64,41 @@ impl Columns {
         for column in 0..cells.len() {
             found.scan(cell(column));
         }
-        let is_elsewhere = |at: usize| {
-            let name = self.names.get(at).map_or("", String::as_str);
-            let is_of_others = settings::tells_of_logins(name) || item::is_of_other_codes(name) || self.is_name(at);
-            !is_of_others && unread::is_key(cell(at)) && !found.has(cell(at))
-        };
-        if (0..cells.len()).any(is_elsewhere) {
-            found.skip(Skip::Elsewhere);
+        for (at, name) in self.names.iter().enumerate().filter(|(at, _)| !self.is_name(*at) && Some(*at) != self.fields)
+        {
+            found.beside(name, cell(at), Skip::Column(at + 1));
         }
         import.entries.extend(found.entries().into_iter().map(|read| named(read, title, account, import.format)));
     }
 
     /// Whether a row holds more about its bare keys than is read of it.
-    fn may_say_more<'a>(&self, cell: impl Fn(usize) -> &'a str, stated: &StatedParameters<'_>) -> bool {
+    pub(super) fn may_say_more<'a>(&self, cell: impl Fn(usize) -> &'a str, stated: &StatedParameters<'_>) -> bool {
         let is_usual_kind = stated.kind.is_empty() || stated.kind == settings::TOTP;
         let says = |(at, name): (usize, &String)| {
             let text = cell(at);
-            if text.is_empty() || self.is_name(at) || settings::tells_of_logins(name) {
+            if text.is_empty() || settings::tells_of_logins(name) {
                 return false;
+            }
+            if self.is_name(at) {
+                return is_usual_kind && unread::names_kind(text) || unread::says_unusual_number(text);
             }
             if self.seeds.iter().any(|(seed, _)| *seed == at) {
                 // The column's name begins like one of seeds.
                 let is_key = uri::is_link_or_usual_seed(text) || ends::is_like_mistyped_seed(text);
                 return !is_key && (unread::is_unusual_bare_number(text) || unread::says_unusual_number(text));
             }
-            let is_number = self.settings.has_number(at, stated);
-            let is_ignored = || self.settings.ignores(at, stated) && text.contains(|c: char| c.is_ascii_digit());
+            let is_number = self.settings.has_number(at, text, stated);
+            let is_ignored = || self.settings.ignores(at, text, stated) && text.contains(|c: char| c.is_ascii_digit());
+            let says_number =
+                || unread::says_unusual_number(text) || unread::are_settings(text) || self.numbers.contains(&at);
             let speaks = settings::may_be_setting(name) && settings::is_about_codes(name) && !is_usual(text);
             is_usual_kind && (unread::counts(name, text) || unread::names_kind(text))
-                || stated.algorithm.is_empty() && unread::names_hash(text)
-                || !is_number && (unread::says_unusual_number(text) || self.numbers.contains(&at))
+                || stated.algorithm.is_empty()
+                    && (unread::names_hash(text) || settings::is_about_hashes(name) && unread::is_number_of_hash(text))
+                || !is_number && !is_usual(text) && says_number()
                 || !is_number
-                    && (settings::is_setting(name) || settings::may_be_setting(name))
                     && matches!(text, "8" | "60")
+                    && (settings::is_setting(name) || settings::may_be_setting(name))
                 || is_ignored() && !is_usual(text)
                 || !is_number && !self.settings.reads(at, stated) && speaks
         };
@@ -150,9 +152,9 @@ impl Columns {
     }
 }
 
-/// Whether a text states the usual parameters of codes.
+/// Whether a text states the usual parameters of codes, or none.
 fn is_usual(text: &str) -> bool {
-    ["30;6", "6;30", "6", "30", "SHA1", "TOTP"].iter().any(|usual| usual.eq_ignore_ascii_case(text))
+    ["30;6", "6;30", "6", "30", "0", "SHA1", "TOTP"].iter().any(|usual| usual.eq_ignore_ascii_case(text))
 }
 
 /// The name of a site: of an address, its host.

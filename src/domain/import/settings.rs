@@ -28,6 +28,8 @@ const PERIODS_USUAL: [u64; 6] = [10, 15, 20, 30, 60, 120];
 /// Words in the names of columns with a period, beside these.
 const ABOUT_PERIODS: [&str; 6] = ["time", "rate", "every", "length", "in", "s"];
 const DIGITS: [&str; 8] = ["digits", "digit", "stellen", "ziffern", "chiffres", "digitos", "cifras", "cijfers"];
+const UNITS_OF_DIGITS: [&str; 2] = ["digits", "digit"];
+const UNITS_OF_PERIODS: [&str; 5] = ["s", "sec", "secs", "second", "seconds"];
 const LENGTHS: [&str; 2] = ["length", "size"];
 const ALGORITHMS: [&str; 5] = ["algorithmus", "algorithme", "algorithm", "algoritmo", "algo"];
 const HASHES: [&str; 6] = ["hash", "hmac", "hashing", "digest", "crypto", "sha"];
@@ -35,7 +37,7 @@ const ABOUT_HASHES: [&str; 3] = ["ing", "function", "method"];
 const KINDS: [&str; 4] = ["type", "kind", "mode", "method"];
 const ABOUT_KINDS: [&str; 4] = ["authenticator", "auth", "account", "entry"];
 const CATEGORY: &str = "category";
-const COUNTER: &str = "counter";
+const COUNTERS: [&str; 6] = ["counter", "zahler", "zaehler", "compteur", "contador", "contatore"];
 const ABOUT_COUNTERS: [&str; 3] = ["initial", "current", "moving"];
 /// Parts of the names of columns that belong to logins rather than to codes.
 const OF_PASSWORDS: [&str; 8] = ["pass", "pwd", "kennwort", "contrase", "senha", "wachtwoord", "parola", "heslo"];
@@ -182,20 +184,21 @@ impl Settings {
     }
 
     /// Whether a column holds digits, a period or a hash function, and none was read from this row.
-    pub(super) fn ignores(&self, at: usize, stated: &StatedParameters<'_>) -> bool {
+    pub(super) fn ignores(&self, at: usize, text: &str, stated: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
             Setting::Digits => stated.digits == Number::Absent,
             Setting::Period => stated.period == Number::Absent,
-            Setting::Algorithm => stated.algorithm.is_empty(),
+            Setting::Algorithm => stated.algorithm.is_empty() && unread::is_number_of_hash(text),
             Setting::Kind | Setting::Counter => false,
         })
     }
 
     /// Whether a column holds digits or a period, and it was read from this row.
-    pub(super) fn has_number(&self, at: usize, stated: &StatedParameters<'_>) -> bool {
+    pub(super) fn has_number(&self, at: usize, text: &str, stated: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
-            Setting::Digits => stated.digits != Number::Absent,
-            Setting::Period => stated.period != Number::Absent,
+            // Another column may hold another number.
+            Setting::Digits => stated.digits != Number::Absent && counted(text, &UNITS_OF_DIGITS) == stated.digits,
+            Setting::Period => stated.period != Number::Absent && counted(text, &UNITS_OF_PERIODS) == stated.period,
             Setting::Kind | Setting::Counter | Setting::Algorithm => false,
         })
     }
@@ -228,8 +231,8 @@ impl Settings {
             };
             cells(setting).find_map(read).unwrap_or_default()
         };
-        let digits = number(Setting::Digits, &["digits", "digit"], &[5, 6, 7, 8]);
-        let period = number(Setting::Period, &["s", "sec", "secs", "second", "seconds"], &PERIODS_USUAL);
+        let digits = number(Setting::Digits, &UNITS_OF_DIGITS, &[5, 6, 7, 8]);
+        let period = number(Setting::Period, &UNITS_OF_PERIODS, &PERIODS_USUAL);
         let is_said = |text: &&str| !NOTHING.contains(&plain(text).as_str());
         let hash = |(text, is_sure)| hash_word(text).or_else(|| Some(text).filter(|text| is_sure && is_said(text)));
         let algorithm = cells(Setting::Algorithm).find_map(hash).unwrap_or_default();
@@ -264,6 +267,11 @@ pub(super) fn is_about_codes(name: &str) -> bool {
     ABOUT_CODES.iter().take(SURELY_ABOUT_CODES).any(|word| name.contains(word))
 }
 
+/// Whether a column of this name is about hash functions.
+pub(super) fn is_about_hashes(name: &str) -> bool {
+    ["alg", "hash"].iter().any(|part| name.contains(part))
+}
+
 /// Whether the name of a column that is not read suggests a parameter of codes.
 pub(super) fn may_be_setting(name: &str) -> bool {
     const PARTS: [&str; 11] = [
@@ -294,6 +302,10 @@ pub(super) fn is_setting(name: &str) -> bool {
 fn setting(name: &str) -> Option<(Setting, bool)> {
     let is_of = |words: &[&str], about: &[&[&str]]| is_made_of(name, words, about);
     let codes = &ABOUT_CODES[..];
+    // The second key of an entry.
+    if name.strip_prefix("second").is_some_and(|named| ABOUT_CODES.contains(&named) && named != "s") {
+        return None;
+    }
     Some(if is_of(&PERIODS, &[&PERHAPS_PERIODS, codes, &ABOUT_PERIODS]) {
         (Setting::Period, true)
     } else if is_of(&DIGITS, &[codes, &LENGTHS]) {
@@ -310,7 +322,7 @@ fn setting(name: &str) -> Option<(Setting, bool)> {
         (Setting::Kind, true)
     } else if is_of(&[CATEGORY], &[codes]) {
         (Setting::Kind, false)
-    } else if is_of(&[COUNTER], &[codes, &ABOUT_COUNTERS]) {
+    } else if is_of(&COUNTERS, &[codes, &ABOUT_COUNTERS]) {
         (Setting::Counter, false)
     } else {
         return None;

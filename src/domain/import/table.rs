@@ -36,8 +36,7 @@ impl Row {
 /// Reads a table, or `None` if the text has no head of one.
 pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     let (text, said_separator) = without_separator(text.trim_start());
-    let blank = |line: &&str| line.chars().all(|c| matches!(c, ',' | ';' | '\t' | ' ' | '\r'));
-    let skipped = text.lines().take_while(blank).count();
+    let skipped = lines_above(text);
     let text = text.splitn(skipped + 1, '\n').last().unwrap_or_default();
     let head_line = text.lines().next().unwrap_or_default();
     // The line is a comment in a list of links, or a link.
@@ -80,6 +79,23 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
         return Err(ImportError::Refused(NO_COLUMN));
     }
     Ok(Some(import))
+}
+
+/// The number of lines above the head: blank ones, and titles alone in their rows, which spreadsheets pad with
+/// separators.
+fn lines_above(text: &str) -> usize {
+    const SEPARATORS: [char; 3] = [',', ';', '\t'];
+    let filled = |line: &str| line.split(SEPARATORS).filter(|cell| !cell.trim().is_empty()).count();
+    let blank = text.lines().take_while(|line| filled(line) == 0).count();
+    let is_title = |line: &str| {
+        let is_text = || ends::keys(line) == 0 && !line.contains("://");
+        filled(line) == 1 && line.contains(SEPARATORS) && is_text()
+    };
+    let titles = text.lines().take_while(|line| filled(line) == 0 || is_title(line)).count();
+    let names: Vec<String> = text.lines().nth(titles).unwrap_or_default().split(SEPARATORS).map(plain).collect();
+    let columns = Columns::of(&names);
+    let is_head = columns.is_named() && (columns.are_of_a_table() || names.iter().any(|name| is_plain(name)));
+    if is_head { titles } else { blank }
 }
 
 /// The part of a column's name that is shown.

@@ -1,7 +1,11 @@
 //! Finds keys, and words about the parameters of codes, in the cells of a row that are not read. The names of columns
 //! are a person's own, so no list of them is complete; the contents of the cells show more, in every language.
 
-use super::{ends, item::plain, uri};
+use super::{
+    ends,
+    item::{is_question, plain},
+    pieces, uri,
+};
 
 /// Letters of the longest text that is only about the parameters of codes.
 const SETTING_CHARS: usize = 40;
@@ -30,17 +34,21 @@ const SECONDS: [&str; 18] = [
 ];
 const MINUTES: [&str; 9] = ["min", "mins", "minute", "minutes", "minuten", "minutos", "minuti", "分", "мин"];
 /// Names of other hash functions than the usual one.
-const HASHES: [&str; 5] = ["sha256", "sha512", "sha384", "sha224", "md5"];
+const HASHES: [&str; 8] = ["sha256", "sha512", "sha384", "sha224", "md5", "hs256", "hs512", "sha2"];
+/// The numbers at the ends of such names.
+const HASH_BITS: [&str; 4] = ["256", "512", "384", "224"];
 /// The prefixes of such a name.
 const BEFORE_HASHES: [&str; 3] = ["hmac", "totp", "otp"];
 /// Names of other kinds of codes than the usual one.
 const KINDS: [&str; 7] = ["hotp", "motp", "rfc4226", "counterbased", "eventbased", "steamguard", "steamtotp"];
+/// What such codes are based on, in some languages: a counter or an event.
+const BASES: [&str; 7] = ["counter", "zahler", "zaehler", "compteur", "contador", "contatore", "ereignis"];
 /// The names of columns that only such codes have, beside those with a counter of codes.
 const NAMES: [&str; 5] = ["counter", "countervalue", "nextcounter", "movingfactor", "ishotp"];
 /// Texts of a cell that mean no.
-const NO: [&str; 8] = ["", "0", "no", "n", "false", "f", "none", "off"];
+const NO: [&str; 11] = ["", "0", "no", "n", "false", "f", "none", "off", "nein", "non", "nao"];
 /// Digits and seconds that a column of bare numbers may have, each with the usual number.
-const BARE: [([u64; 2], u64); 2] = [([6, 8], 6), ([30, 60], 30)];
+const BARE: [(&[u64], u64); 2] = [(&[6, 8], 6), (&[15, 30, 45, 60, 90, 120, 180, 300], 30)];
 
 /// Whether a text states, in few words and with a unit, a number of digits or a period that is not usual.
 pub(super) fn says_unusual_number(text: &str) -> bool {
@@ -115,9 +123,42 @@ pub(super) fn names_hash(text: &str) -> bool {
     })
 }
 
+/// Whether a text ends in the number of another hash function than the usual one: `256`, `HS512`.
+pub(super) fn is_number_of_hash(text: &str) -> bool {
+    text.len() <= SETTING_CHARS && HASH_BITS.iter().any(|bits| text.trim_end().ends_with(bits))
+}
+
 /// Whether a text names another kind of codes than the usual one.
 pub(super) fn names_kind(text: &str) -> bool {
-    has_word(text, |word| KINDS.contains(&word.strip_prefix("oath").unwrap_or(word)))
+    let is_kind = |word: &str| KINDS.contains(&word.strip_prefix("oath").unwrap_or(word));
+    let is_based = || text.len() <= SETTING_CHARS && is_base(&plain(text));
+    has_word(text, is_kind) || is_based()
+}
+
+/// Whether a plain text is of codes that are based on a counter: `basado en contador`.
+fn is_base(text: &str) -> bool {
+    text.contains("bas") && BASES.iter().any(|base| text.contains(base))
+}
+
+/// Whether a text is only a number of digits and a period, or a hash function and one of these, that are not usual:
+/// `30;8`, `6/60`. A day and a month are no such pair.
+pub(super) fn are_settings(text: &str) -> bool {
+    if text.len() > SETTING_CHARS {
+        return false;
+    }
+    let parts: Vec<&str> = text.split([';', '/', ',', ':', ' ']).filter(|part| !part.is_empty()).collect();
+    let has = |numbers: &[u64]| parts.iter().any(|part| part.parse().is_ok_and(|number| numbers.contains(&number)));
+    let [(digits, _), (periods, _)] = BARE;
+    let is_hash = |part: &&&str| plain(part).starts_with("sha");
+    let hashes = parts.iter().filter(is_hash).count();
+    let is_setting = |part: &&str| {
+        is_hash(&part) || part.parse().is_ok_and(|number| digits.contains(&number) || periods.contains(&number))
+    };
+    let is_date =
+        parts.len() == 2 && hashes == 0 && text.contains(['/', ',', ':', ' ']) && !has(&[45, 60, 90, 120, 180, 300]);
+    let are_two = matches!(parts.len(), 2 | 3) && (hashes == 1 || has(digits) && has(periods));
+    let is_unusual = parts.iter().any(|part| part.parse::<u64>().is_ok_and(|number| !matches!(number, 6 | 30)));
+    are_two && !is_date && is_unusual && parts.iter().all(is_setting)
 }
 
 fn has_word(text: &str, is: impl Fn(&str) -> bool) -> bool {
@@ -136,7 +177,23 @@ pub(super) fn counts(name: &str, cell: &str) -> bool {
         || name.starts_with("hotp")
         || name.ends_with("hotp")
         || name.contains("counter") && super::settings::is_about_codes(name);
-    is_of_codes && !NO.contains(&plain(cell).as_str())
+    let is_no = NO.contains(&plain(cell).as_str());
+    let asks_for_others = || name.contains("timebased") || is_question(name) && name.ends_with("totp");
+    is_of_codes && !is_no || is_no && !cell.is_empty() && asks_for_others()
+}
+
+/// Whether a text holds a key, perhaps with words around it.
+pub(super) fn holds_key(text: &str) -> bool {
+    // Addresses of pages have identifiers in them.
+    let is_address = text.contains("://") && !text.trim().contains(char::is_whitespace);
+    let is_word = || {
+        text.bytes().any(|byte| byte.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '=')
+    };
+    let is_name = || ends::is_id_of_aws(text) || ends::are_words_and_a_number(text);
+    let is_whole = || uri::is_link_or_usual_seed(text) && (ends::is_grouped(text) || is_word() && !is_name());
+    is_key(text)
+        || !is_address && (ends::keys(text) > 0 || is_whole())
+        || pieces::secret_in(text).is_some_and(|secret| ends::keys(secret) > 0)
 }
 
 /// Whether a text can only be a key, and not a word or a name.

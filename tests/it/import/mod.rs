@@ -6,6 +6,7 @@ mod elsewhere;
 mod losses;
 mod several;
 mod tables;
+mod unread;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
