@@ -150,9 +150,9 @@ fn text_of(file: &Path, console: &mut Console) -> Result<Zeroizing<String>, Fata
     if file == Path::new(STDIN) {
         return Ok(cli::read_stdin(console, PASSPHRASE_BYTES_MAX)?);
     }
-    let bytes = vault::read_private(file, PASSPHRASE_BYTES_MAX).map_err(|cause| match cause {
-        KeyFileError::Missing(file) => no_key(KeyError::NoFile(file)),
-        cause => no_key(cause.into()),
+    let bytes = vault::read_private(file, PASSPHRASE_BYTES_MAX).map_err(|cause| {
+        let missing = matches!(cause, KeyFileError::Missing(_));
+        no_key(if missing { KeyError::NoFile(file.to_owned()) } else { cause.into() })
     })?;
     let text = std::str::from_utf8(&bytes).map_err(|_| no_key(KeyError::Passphrase("is not text in UTF-8")))?;
     Ok(Zeroizing::new(text.to_owned()))

@@ -1,10 +1,11 @@
 //! What the guard puts in the place of decoys: a code for one of them alone, in the form that the body has there.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use countersign::domain::{
-    seed::Seed,
-    totp::{Period, Step, TotpParameters},
+use countersign::{
+    clock::{Clock as _, SystemClock},
+    domain::{
+        seed::Seed,
+        totp::{Period, Step, TotpParameters},
+    },
 };
 use data_encoding::BASE32_NOPAD;
 
@@ -52,7 +53,7 @@ fn a_code_that_begins_with_zero_is_a_number_in_json() {
 
 /// A seed whose codes begin with a zero in this hour and in the next, or do not.
 pub(super) fn seed(with_zero: bool) -> String {
-    let step = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 3600;
+    let step = u64::try_from(SystemClock.now().seconds() / 3600).unwrap();
     let totp = TotpParameters { period: Period::try_from(3600).unwrap(), ..TotpParameters::default() };
     let seeds = (0_u64..).map(|nth| BASE32_NOPAD.encode(format!("{nth:020}").as_bytes()));
     let begins = |seed: &Seed, step| totp.code_at(seed, Step(step)).digits().starts_with('0') == with_zero;
