@@ -465,6 +465,16 @@ mod tests {
     }
 
     #[test]
+    fn a_next_key_that_another_process_has_put_in_its_place_is_no_error_and_an_obstacle_is_one() {
+        let (_folder, path) = place();
+        write(&path, LINE.as_bytes());
+        take_next(&path).unwrap();
+        fs::create_dir(next_to(&path).unwrap()).unwrap();
+        assert!(take_next(&path).is_err());
+        assert_eq!(*read_key_file(&path).unwrap().0.expose(), BYTES);
+    }
+
+    #[test]
     fn a_folder_is_no_key_file() {
         let (folder, _path) = place();
         assert!(read_key_file(folder.path()).is_err());
