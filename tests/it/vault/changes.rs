@@ -11,12 +11,15 @@ use std::{
 use countersign::{
     domain::{
         account::Account,
+        api_key::KeyId,
         audit::Action,
-        ids::{AccountId, SecretId},
+        ids::{AccountId, SecretId, TokenId},
+        scope::ScopeSet,
         seat::SeatName,
         secret::SecretUse,
         seed::Seed,
         text::{AuthSubject, Email, Name},
+        token::AccessToken,
     },
     vault::{Life, NewSecret, Outcome, Page},
 };
@@ -216,6 +219,49 @@ async fn an_account_goes_with_its_seats_and_keys_but_not_with_secrets() {
     assert_eq!(late, Outcome::Stale, "its account is gone");
     assert_eq!(vault.accounts().await.unwrap().sound.len(), 1);
     world.check_sound().await;
+}
+
+/// Index entries are not under a token's MAC.
+#[tokio::test]
+async fn the_tokens_of_a_key_are_its_own_whatever_finds_them() {
+    let world = World::new().await;
+    let (vault, account) = (&world.vault, world.account());
+    let [one, other] = ["0123456789AB", "0123456789AC"].map(|id| id.parse::<KeyId>().unwrap());
+    for (key, minutes) in [(one, 1), (other, 2), (one, 3)] {
+        let token = AccessToken {
+            id: TokenId::new(world.uuid()),
+            account,
+            key,
+            scopes: ScopeSet::of_a_new_key(),
+            secrets: None,
+            hash: [1; 32],
+            created_at: NOW,
+            expires_at: NOW.plus(Duration::from_mins(minutes)),
+        };
+        assert_eq!(vault.draft(world.entry(Action::KeyCreate)).add(&token).commit().await.unwrap(), Outcome::Done);
+    }
+    let ends = async |key| -> Vec<i64> {
+        let tokens = vault.tokens_of(key).await.unwrap();
+        tokens.iter().map(|token| (token.expires_at.seconds() - NOW.seconds()) / 60).collect()
+    };
+    assert_eq!((ends(one).await, ends(other).await), (vec![1, 3], vec![2]));
+    assert_eq!((vault.count_tokens(one).await.unwrap(), vault.count_tokens(other).await.unwrap()), (2, 1));
+
+    let copied = "INSERT OR IGNORE INTO record_word (kind, account, word, id) \
+                  SELECT a.kind, a.account, a.word, b.id FROM record_word a, record_word b WHERE a.kind = 14 AND b.kind = 14";
+    assert_eq!(world.folder.edit(copied), 3, "each key's entry leads to all three");
+    assert_eq!((ends(one).await, ends(other).await), (vec![1, 3], vec![2]));
+}
+
+#[tokio::test]
+async fn the_seeds_of_an_account_are_known_from_others() {
+    let world = World::new().await;
+    world.secret("Acme", "ada").await;
+    let [own, other] = [SEED, "JBSWY3DPEHPK3PXP"].map(|seed| Seed::from_base32(seed).unwrap());
+    let seeds = world.vault.seeds(world.account()).await.unwrap();
+    assert!(seeds.may_have(&own) && !seeds.may_have(&other));
+    let elsewhere = world.vault.seeds(AccountId::new(world.uuid())).await.unwrap();
+    assert!(!elsewhere.may_have(&own));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

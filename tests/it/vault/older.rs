@@ -254,6 +254,7 @@ async fn a_copy_with_as_many_but_other_rows_is_refused_too() {
     std::fs::rename(world.folder.root.join("aside"), world.folder.root.join("state")).unwrap();
     let refused = world.folder.open().await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenError::Older { rows: 0, .. }), "{refused}");
+    assert!(refused.to_string().contains("that was last open here; steps"), "no number of rows: {refused}");
 }
 
 #[tokio::test]
