@@ -374,6 +374,12 @@ mod tests {
             assert!(matches!(refused, SlotError::There(there) if there == 1 - id), "{refused}");
         }
         assert_eq!((vault.vault_keys().await.unwrap(), world.files()), (keys, 1));
+        let new = vault.new_key(&variable()).await.unwrap();
+        vault.add_slot(&new, None, entry()).await.unwrap();
+        let refused = vault.rotate_slot(0, &variable(), &entry()).await.unwrap_err();
+        assert!(matches!(refused, SlotError::There(2)), "{refused}");
+        let refused = vault.rotate_slot(2, &variable(), &entry()).await.unwrap_err();
+        assert!(matches!(refused, SlotError::Same(2)), "{refused}");
         assert_eq!(fs::read_to_string(file_of(&vault)).unwrap(), first);
     }
 

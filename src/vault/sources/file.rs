@@ -504,6 +504,25 @@ mod tests {
         }
 
         #[test]
+        fn our_own_folder_for_keys_must_be_private_and_a_named_file_may_be_elsewhere() {
+            let (folder, _path) = place();
+            let at = |name: &str| folder.path().join(name);
+            let (keys, shared, data) = (at("keys"), at("shared"), at("data"));
+            let location = data.join("vault.db");
+            let vault = crate::domain::ids::VaultId::new(uuid::Uuid::from_u128(1));
+            let placed = |named: Option<&Path>| {
+                checked_place(named, &keys, Spot { vault, location: &location, data_dir: &data }).is_ok()
+            };
+            for (folder, mode) in [(&keys, 0o700), (&shared, 0o755)] {
+                fs::create_dir(folder).unwrap();
+                fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+            }
+            assert!(placed(None) && placed(Some(&keys.join("own.key"))) && placed(Some(&shared.join("own.key"))));
+            fs::set_permissions(&keys, fs::Permissions::from_mode(0o755)).unwrap();
+            assert!(!placed(None) && !placed(Some(&keys.join("own.key"))) && placed(Some(&shared.join("own.key"))));
+        }
+
+        #[test]
         fn a_file_that_others_may_touch_is_refused() {
             let (_folder, path) = place();
             write(&path, LINE.as_bytes());

@@ -18,6 +18,7 @@ use countersign::{
         seat::SeatName,
         secret::SecretUse,
         seed::Seed,
+        session::Letter,
         text::{AuthSubject, Email, Name},
         token::AccessToken,
     },
@@ -251,6 +252,29 @@ async fn the_tokens_of_a_key_are_its_own_whatever_finds_them() {
                   SELECT a.kind, a.account, a.word, b.id FROM record_word a, record_word b WHERE a.kind = 14 AND b.kind = 14";
     assert_eq!(world.folder.edit(copied), 3, "each key's entry leads to all three");
     assert_eq!((ends(one).await, ends(other).await), (vec![1, 3], vec![2]));
+}
+
+#[tokio::test]
+async fn a_nodes_letters_are_told_from_others_and_counted_by_session() {
+    let world = World::new().await;
+    let vault = &world.vault;
+    let (here, there) = ([1; 8], [2; 8]);
+    let letter =
+        |session, nth, to| Letter { session: [session; 32], nth: [nth; 16], to, sealed: vec![7], sent_at: NOW };
+    let letters = [letter(1, 1, here), letter(1, 2, there), letter(2, 3, here)];
+    let draft = letters.iter().fold(vault.silent_draft(), |draft, letter| draft.add(letter));
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let to = async |node, limit| -> Vec<u8> {
+        vault.letters_to(node, limit).await.unwrap().iter().map(|letter| letter.nth[0]).collect()
+    };
+    assert_eq!((to(here, 9).await, to(there, 9).await, to([3; 8], 9).await), (vec![1, 3], vec![2], vec![]));
+    assert_eq!((to(here, 1).await, to(there, 1).await), (vec![1], vec![2]), "the others take up no place");
+    let count = async |session: Option<u8>| {
+        let tag = session.map(|session| [session; 32]);
+        vault.count_letters(tag.as_ref()).await.unwrap()
+    };
+    assert_eq!((count(Some(1)).await, count(Some(2)).await, count(Some(3)).await, count(None).await), (2, 1, 0, 3));
+    assert!(!vault.is_shared(), "it is in a file");
 }
 
 #[tokio::test]
