@@ -336,7 +336,7 @@ fn matches(filter: &AuditFilter, entry: &AuditEntry) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{path::Path, sync::Arc};
 
     use super::*;
     use crate::{
@@ -432,18 +432,22 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_head_is_kept_by_its_row_a_base_or_a_fence_of_the_vaults_own() {
-        let root = tempfile::tempdir().unwrap();
+    async fn made_in(folder: &Path) -> Vault {
         let store = OpenRequest {
             url: "sqlite:".to_owned(),
-            data_dir: root.path().join("data"),
+            data_dir: folder.join("data"),
             writes: Writes::Inline,
             make: true,
         };
-        let source = Arc::new(vault::Source::file(None, root.path().join("keys")));
+        let source = Arc::new(vault::Source::file(None, folder.join("keys")));
         let request = vault::VaultRequest { store, source, state_dir: None, now: Timestamp::from_micros(1) };
-        let opened = vault::open(&request, Arc::new(SystemRandom)).await.unwrap();
+        vault::open(&request, Arc::new(SystemRandom)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_head_is_kept_by_its_row_a_base_or_a_fence_of_the_vaults_own() {
+        let root = tempfile::tempdir().unwrap();
+        let opened = made_in(root.path()).await;
         opened.record(vec![entry(2), entry(3)]).await.unwrap();
         let (store, keyring) = (opened.store(), opened.keyring());
         let kept = async |seq, mac| is_kept(store, keyring, &ChainHead { chain: 0, seq, mac }).await.unwrap();
@@ -465,6 +469,26 @@ mod tests {
             assert_eq!((kept(from + 1, [0; 32]).await, kept(from + 2, [0; 32]).await), (expected, false));
             end = End { tail: Tail { chain: 0, seq: upto.seq, mac: upto.mac }, at: end.at };
         }
+    }
+
+    /// The row before such a fence is pruned, so its MAC is that of the base.
+    #[tokio::test]
+    async fn a_head_is_kept_by_a_fence_right_above_a_base() {
+        let root = tempfile::tempdir().unwrap();
+        let opened = made_in(root.path()).await;
+        opened.record(vec![entry(2), entry(3)]).await.unwrap();
+        let (store, keyring) = (opened.store(), opened.keyring());
+        let end = end_of(store, keyring, 0).await.unwrap();
+        let upto = ChainHead { chain: 0, seq: 4, mac: [7; 32] };
+        let fence = keyring.fence(&end, &upto, Timestamp::from_micros(50), &entry(50));
+        let change = Change { audit: vec![fence], ..Change::default() };
+        let commit = Commit { changes: vec![change], tail: Some(end.tail), durable: Durable::Now };
+        assert!(matches!(store.commit(Arc::new(commit)).await, Ok(Committed::Done)));
+
+        let pruned = opened.prune(Timestamp::from_micros(10), &entry(60), None).await.unwrap();
+
+        assert_eq!((pruned, base_of(store, keyring, 0).await.unwrap()), (3, end.head()));
+        assert!(is_kept(store, keyring, &ChainHead { mac: [0; 32], ..upto }).await.unwrap());
     }
 
     #[test]

@@ -215,6 +215,7 @@ mod tests {
     use std::{fs, path::PathBuf};
 
     use tempfile::TempDir;
+    use zeroize::Zeroizing;
 
     use super::*;
     use crate::{
@@ -269,6 +270,11 @@ mod tests {
         (world, vault, first)
     }
 
+    /// A source that keeps no key of its own.
+    fn variable() -> Source {
+        Source::env("KEY".to_owned(), Some(Zeroizing::new(b"ab".repeat(32))))
+    }
+
     fn entry() -> AuditEntry {
         AuditEntry::by(Actor::Person, Action::VaultKeyRotate, Timestamp::from_seconds(1_795_336_201))
     }
@@ -315,6 +321,8 @@ mod tests {
         let (world, vault, first) = opened().await;
         admitted(&world, &vault).await;
         assert_eq!(vault.rotation().await.unwrap().keys, [0]);
+        let made: Vec<_> = vault.vault_keys().await.unwrap().iter().map(|key| (key.id, key.created_at)).collect();
+        assert_eq!(made, [(0, vault.status().created_at), (1, entry().at)]);
         for id in [0, 1] {
             let refused = vault.remove_slot(id, true, entry()).await.unwrap_err();
             assert!(matches!(refused, SlotError::Begun(0)), "{refused}");
@@ -328,12 +336,12 @@ mod tests {
     /// Such a slot would lose the mark of the slot that it is to replace, and both keys would open the vault from then
     /// on.
     #[tokio::test]
-    async fn a_slot_that_waits_to_replace_another_gets_no_new_key() {
+    async fn a_slot_that_waits_to_replace_another_gets_no_new_key_and_neither_does_the_other() {
         let (world, vault, first) = opened().await;
         admitted(&world, &vault).await;
         let other = Source::file(Some(world.root.path().join("other.key")), world.root.path().join("keys"));
-        for source in [world.source(), other] {
-            let refused = vault.rotate_slot(1, &source, &entry()).await.unwrap_err();
+        for (id, source) in [(1, world.source()), (1, other), (0, variable())] {
+            let refused = vault.rotate_slot(id, &source, &entry()).await.unwrap_err();
             assert!(matches!(refused, SlotError::Begun(0)), "{refused}");
         }
         assert!(!world.root.path().join("other.key").exists(), "no key was made in vain");
@@ -352,6 +360,37 @@ mod tests {
         assert!(own.0.is_checked_by(&staged.0.check()) && vault.status().slot == 1);
         vault.close().await.unwrap();
         goes_on(&world, &first).await;
+    }
+
+    #[tokio::test]
+    async fn a_slot_does_not_get_the_key_of_another() {
+        let (world, vault, first) = opened().await;
+        let other = Source::file(Some(world.root.path().join("other.key")), world.root.path().join("keys"));
+        let new = vault.new_key(&other).await.unwrap();
+        vault.add_slot(&new, None, entry()).await.unwrap();
+        let keys = vault.vault_keys().await.unwrap();
+        for (id, source) in [(0, &other), (1, &world.source())] {
+            let refused = vault.rotate_slot(id, source, &entry()).await.unwrap_err();
+            assert!(matches!(refused, SlotError::There(there) if there == 1 - id), "{refused}");
+        }
+        assert_eq!((vault.vault_keys().await.unwrap(), world.files()), (keys, 1));
+        let new = vault.new_key(&variable()).await.unwrap();
+        vault.add_slot(&new, None, entry()).await.unwrap();
+        let refused = vault.rotate_slot(0, &variable(), &entry()).await.unwrap_err();
+        assert!(matches!(refused, SlotError::There(2)), "{refused}");
+        let refused = vault.rotate_slot(2, &variable(), &entry()).await.unwrap_err();
+        assert!(matches!(refused, SlotError::Same(2)), "{refused}");
+        assert_eq!(fs::read_to_string(file_of(&vault)).unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn a_key_from_elsewhere_waits_for_no_process_that_replaces_a_key_file() {
+        let world = world();
+        let (vault, other) = (world.open().await, world.open().await);
+        let _held = vault.one_at_a_time().unwrap();
+        let rotated = other.rotate_slot(0, &variable(), &entry()).await.unwrap();
+        assert_eq!((rotated.source, rotated.created_at), (Some(SourceKind::Env), entry().at));
+        assert_eq!(other.vault_keys().await.unwrap(), [rotated]);
     }
 
     #[tokio::test]

@@ -252,6 +252,17 @@ mod tests {
         assert!(state.read().unwrap_err().contains("can't be read"));
     }
 
+    #[test]
+    fn an_end_that_is_lower_than_the_known_one_is_not_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFile::new(Some(folder.path()), Arc::new(vault(1).0));
+        let head = |seq| ChainHead { chain: 0, seq, mac: [1; 32] };
+        for seq in [7, 6, 7] {
+            state.advance(head(seq)).unwrap();
+            assert_eq!(state.read(), Ok(vec![head(7)]));
+        }
+    }
+
     /// Each state file has a lock of its own within the process, as separate processes have.
     #[test]
     fn what_several_processes_note_at_once_is_all_known_afterwards_and_leaves_no_draft() {

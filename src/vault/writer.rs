@@ -666,6 +666,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_commit_is_durable_at_once_if_one_of_its_changes_must_be() {
+        let (writer, store) = writer(|_| Ok(Committed::Done));
+        let soon = |step| Job { durable: Durable::Soon, ..job(step) };
+        assert_eq!(writer.commit(job(1)).await, Ok(Outcome::Done));
+        assert_eq!(writer.commit(soon(2)).await, Ok(Outcome::Done));
+        let (one, other) = tokio::join!(writer.commit(soon(3)), writer.commit(job(4)));
+        assert_eq!((one, other), (Ok(Outcome::Done), Ok(Outcome::Done)));
+        let durable: Vec<_> = lock(&store.commits).iter().map(|commit| commit.durable).collect();
+        assert_eq!(durable, [Durable::Now, Durable::Soon, Durable::Now]);
+    }
+
+    #[tokio::test]
     async fn callers_that_are_ready_together_share_a_commit() {
         let (writer, store) = writer(|_| Ok(Committed::Done));
         let callers: Vec<_> = (0..32)

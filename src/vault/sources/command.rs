@@ -105,6 +105,10 @@ mod tests {
             let said = key_of(script, TIME).await.unwrap_err();
             assert!(said.starts_with(why), "{script}: {said}");
         }
+        for (length, why) in [(KEY_BYTES_MAX, "no key"), (KEY_BYTES_MAX + 1, "more than a key")] {
+            let said = key_of(&format!("printf %0{length}d 0"), TIME).await.unwrap_err();
+            assert!(said.contains(&format!("printed {why}")), "{length}: {said}");
+        }
         let none = key_within(&["/nowhere/kms".to_owned()], TIME).await.map(|_| ()).unwrap_err().to_string();
         assert!(none.starts_with("the command of the key, /nowhere/kms, can't be started: "), "{none}");
     }

@@ -465,6 +465,16 @@ mod tests {
     }
 
     #[test]
+    fn a_next_key_that_another_process_has_put_in_its_place_is_no_error_and_an_obstacle_is_one() {
+        let (_folder, path) = place();
+        write(&path, LINE.as_bytes());
+        take_next(&path).unwrap();
+        fs::create_dir(next_to(&path).unwrap()).unwrap();
+        assert!(take_next(&path).is_err());
+        assert_eq!(*read_key_file(&path).unwrap().0.expose(), BYTES);
+    }
+
+    #[test]
     fn a_folder_is_no_key_file() {
         let (folder, _path) = place();
         assert!(read_key_file(folder.path()).is_err());
@@ -491,6 +501,25 @@ mod tests {
             assert_eq!(mode_of(&path), 0o600);
             assert_eq!(mode_of(&folder.path().join("config")), 0o700);
             assert_eq!(mode_of(&folder.path().join("config/keys")), 0o700);
+        }
+
+        #[test]
+        fn our_own_folder_for_keys_must_be_private_and_a_named_file_may_be_elsewhere() {
+            let (folder, _path) = place();
+            let at = |name: &str| folder.path().join(name);
+            let (keys, shared, data) = (at("keys"), at("shared"), at("data"));
+            let location = data.join("vault.db");
+            let vault = crate::domain::ids::VaultId::new(uuid::Uuid::from_u128(1));
+            let placed = |named: Option<&Path>| {
+                checked_place(named, &keys, Spot { vault, location: &location, data_dir: &data }).is_ok()
+            };
+            for (folder, mode) in [(&keys, 0o700), (&shared, 0o755)] {
+                fs::create_dir(folder).unwrap();
+                fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+            }
+            assert!(placed(None) && placed(Some(&keys.join("own.key"))) && placed(Some(&shared.join("own.key"))));
+            fs::set_permissions(&keys, fs::Permissions::from_mode(0o755)).unwrap();
+            assert!(!placed(None) && !placed(Some(&keys.join("own.key"))) && placed(Some(&shared.join("own.key"))));
         }
 
         #[test]

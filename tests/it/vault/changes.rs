@@ -11,12 +11,16 @@ use std::{
 use countersign::{
     domain::{
         account::Account,
+        api_key::KeyId,
         audit::Action,
-        ids::{AccountId, SecretId},
+        ids::{AccountId, SecretId, TokenId},
+        scope::ScopeSet,
         seat::SeatName,
         secret::SecretUse,
         seed::Seed,
+        session::Letter,
         text::{AuthSubject, Email, Name},
+        token::AccessToken,
     },
     vault::{Life, NewSecret, Outcome, Page},
 };
@@ -216,6 +220,72 @@ async fn an_account_goes_with_its_seats_and_keys_but_not_with_secrets() {
     assert_eq!(late, Outcome::Stale, "its account is gone");
     assert_eq!(vault.accounts().await.unwrap().sound.len(), 1);
     world.check_sound().await;
+}
+
+/// Index entries are not under a token's MAC.
+#[tokio::test]
+async fn the_tokens_of_a_key_are_its_own_whatever_finds_them() {
+    let world = World::new().await;
+    let (vault, account) = (&world.vault, world.account());
+    let [one, other] = ["0123456789AB", "0123456789AC"].map(|id| id.parse::<KeyId>().unwrap());
+    for (key, minutes) in [(one, 1), (other, 2), (one, 3)] {
+        let token = AccessToken {
+            id: TokenId::new(world.uuid()),
+            account,
+            key,
+            scopes: ScopeSet::of_a_new_key(),
+            secrets: None,
+            hash: [1; 32],
+            created_at: NOW,
+            expires_at: NOW.plus(Duration::from_mins(minutes)),
+        };
+        assert_eq!(vault.draft(world.entry(Action::KeyCreate)).add(&token).commit().await.unwrap(), Outcome::Done);
+    }
+    let ends = async |key| -> Vec<i64> {
+        let tokens = vault.tokens_of(key).await.unwrap();
+        tokens.iter().map(|token| (token.expires_at.seconds() - NOW.seconds()) / 60).collect()
+    };
+    assert_eq!((ends(one).await, ends(other).await), (vec![1, 3], vec![2]));
+    assert_eq!((vault.count_tokens(one).await.unwrap(), vault.count_tokens(other).await.unwrap()), (2, 1));
+
+    let copied = "INSERT OR IGNORE INTO record_word (kind, account, word, id) \
+                  SELECT a.kind, a.account, a.word, b.id FROM record_word a, record_word b WHERE a.kind = 14 AND b.kind = 14";
+    assert_eq!(world.folder.edit(copied), 3, "each key's entry leads to all three");
+    assert_eq!((ends(one).await, ends(other).await), (vec![1, 3], vec![2]));
+}
+
+#[tokio::test]
+async fn a_nodes_letters_are_told_from_others_and_counted_by_session() {
+    let world = World::new().await;
+    let vault = &world.vault;
+    let (here, there) = ([1; 8], [2; 8]);
+    let letter =
+        |session, nth, to| Letter { session: [session; 32], nth: [nth; 16], to, sealed: vec![7], sent_at: NOW };
+    let letters = [letter(1, 1, here), letter(1, 2, there), letter(2, 3, here)];
+    let draft = letters.iter().fold(vault.silent_draft(), |draft, letter| draft.add(letter));
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let to = async |node, limit| -> Vec<u8> {
+        vault.letters_to(node, limit).await.unwrap().iter().map(|letter| letter.nth[0]).collect()
+    };
+    assert_eq!((to(here, 9).await, to(there, 9).await, to([3; 8], 9).await), (vec![1, 3], vec![2], vec![]));
+    assert_eq!((to(here, 1).await, to(there, 1).await), (vec![1], vec![2]), "the others take up no place");
+    let count = async |session: Option<u8>| {
+        let tag = session.map(|session| [session; 32]);
+        vault.count_letters(tag.as_ref()).await.unwrap()
+    };
+    assert_eq!((count(Some(1)).await, count(Some(2)).await, count(Some(3)).await, count(None).await), (2, 1, 0, 3));
+    assert!(!vault.is_shared(), "it is in a file");
+}
+
+#[tokio::test]
+async fn the_seeds_of_an_account_are_known_from_others() {
+    let world = World::new().await;
+    world.secret("Acme", "ada").await;
+    let [own, other] = [SEED, "JBSWY3DPEHPK3PXP"].map(|seed| Seed::from_base32(seed).unwrap());
+    let seeds = world.vault.seeds(world.account()).await.unwrap();
+    assert!(seeds.may_have(&own) && !seeds.may_have(&other));
+    let elsewhere = world.vault.seeds(AccountId::new(world.uuid())).await.unwrap();
+    assert!(!elsewhere.may_have(&own));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,6 +65,36 @@ async fn nothing_is_written_down_where_nothing_is_due() {
 }
 
 #[tokio::test]
+async fn what_was_deleted_at_the_very_moment_stays_and_each_row_names_its_account() {
+    let world = World::new().await;
+    let (due, not_yet) = (world.secret("Acme", "ada").await, world.secret("Acme", "grace").await);
+    deleted_at(&world, due, Some(NOW)).await;
+    deleted_at(&world, not_yet, Some(later(1))).await;
+    let at = later(7 * 24 + 1);
+    world.row_at(1, at.minus(Duration::from_hours(2))).await;
+    let entry = AuditEntry { account: None, at, ..world.entry(Action::SecretErase) };
+    let erased = world.vault.erase_deleted(later(1), &entry).await.unwrap();
+    assert_eq!(erased, ERASED);
+    assert!(world.vault.secret(world.account(), not_yet).await.unwrap().is_some());
+    let told = AuditFilter { action: Some(Action::SecretErase), ..AuditFilter::default() };
+    let page = world.vault.audit_page(&told, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
+    let told: Vec<_> = page.rows.iter().map(|row| (row.entry.account, row.entry.secret)).collect();
+    assert_eq!(told, [(Some(world.account()), Some(due))]);
+}
+
+#[tokio::test]
+async fn an_earlier_try_of_a_clock_that_was_ahead_is_no_witness() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    deleted_at(&world, id, Some(NOW)).await;
+    assert_eq!(erased_at(&world, later(30 * 24)).await, HELD_BACK);
+    // The clock is right again. What it showed before does not count, and the next try is the first one.
+    assert_eq!(erased_at(&world, later(8 * 24)).await, HELD_BACK);
+    assert_eq!(held_back(&world).await, 2);
+    assert_eq!(erased_at(&world, later(8 * 24 + 1)).await, ERASED);
+}
+
+#[tokio::test]
 async fn an_old_try_does_not_let_one_start_with_a_clock_that_is_ahead_erase_what_was_deleted_since() {
     let world = World::new().await;
     let id = world.secret("Acme", "ada").await;

@@ -4,6 +4,7 @@ mod audit;
 mod changes;
 #[cfg(unix)]
 mod codes;
+mod enrolments;
 mod erasing;
 mod format1;
 pub(crate) mod kit;

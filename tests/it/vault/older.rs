@@ -10,7 +10,7 @@ use countersign::{
         totp::Step,
     },
     random::SystemRandom,
-    vault::{self, Act, AuditAsk, Life, OpenError, Page, StoreError, VaultRequest, repair},
+    vault::{self, Act, AuditAsk, Life, OpenError, Outcome, Page, StoreError, Vault, VaultRequest, repair},
 };
 
 use super::kit::{Folder, NOW, World};
@@ -51,7 +51,7 @@ async fn an_older_copy_is_refused_and_a_person_can_go_on_with_it() {
     let vault = vault::accept_loss(&world.folder.request(), Arc::new(SystemRandom)).await.unwrap();
     let filter = AuditFilter { action: Some(Action::VaultAcceptLoss), ..AuditFilter::default() };
     let page = vault.audit_page(&filter, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
-    assert_eq!(page.rows.len(), 1);
+    assert_eq!(page.rows.iter().map(|row| row.entry.account).collect::<Vec<_>>(), [Some(world.account())]);
     vault.close().await.unwrap();
     world.folder.open().await.unwrap().close().await.unwrap();
 }
@@ -60,8 +60,17 @@ async fn an_older_copy_is_refused_and_a_person_can_go_on_with_it() {
 async fn after_an_accepted_loss_the_steps_of_two_minutes_count_as_used() {
     let world = World::new().await;
     let id = world.secret("Acme", "ada").await;
+    let (on, mut revoked) = (world.new_key("0123456789AB", None), world.new_key("0123456789AC", None));
+    revoked.key.revoked_at = Some(NOW);
+    let draft = world.vault.draft(world.entry(Action::KeyCreate)).add_key(&on).add_key(&revoked);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
     world.vault.close().await.unwrap();
+    let off_since = async |vault: &Vault| -> Vec<Option<Timestamp>> {
+        let keys = vault.keys(world.account()).await.unwrap().sound;
+        keys.iter().map(|kept| kept.key.off_since).collect()
+    };
     let vault = vault::accept_loss(&world.folder.request(), Arc::new(SystemRandom)).await.unwrap();
+    assert_eq!(off_since(&vault).await, [Some(NOW), None]);
     let in_use = vault.in_use(world.account(), id, &[], NOW).await.unwrap().unwrap();
     let last = in_use.terms().totp.step_at(NOW.plus(Duration::from_mins(2)));
     assert_eq!(in_use.state.steps.taken, Some(last));
@@ -73,6 +82,7 @@ async fn after_an_accepted_loss_the_steps_of_two_minutes_count_as_used() {
     let vault = vault::accept_loss(&request, Arc::new(SystemRandom)).await.unwrap();
     let in_use = vault.in_use(world.account(), id, &[], later).await.unwrap().unwrap();
     assert!(in_use.state.steps.taken > Some(last));
+    assert_eq!(off_since(&vault).await, [Some(NOW), None], "it was off already");
     vault.close().await.unwrap();
 }
 
@@ -254,6 +264,7 @@ async fn a_copy_with_as_many_but_other_rows_is_refused_too() {
     std::fs::rename(world.folder.root.join("aside"), world.folder.root.join("state")).unwrap();
     let refused = world.folder.open().await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenError::Older { rows: 0, .. }), "{refused}");
+    assert!(refused.to_string().contains("that was last open here; steps"), "no number of rows: {refused}");
 }
 
 #[tokio::test]

@@ -5,21 +5,24 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use countersign::{
     domain::{
+        account::Account,
         api_key::KeyId,
         audit::{Action, AuditEntry, AuditFilter, ChainHead},
-        ids::SecretId,
+        ids::{AccountId, SecretId},
+        seat::SeatName,
         seed::Seed,
+        text::Name,
         time::Timestamp,
         totp::Step,
     },
     random::SystemRandom,
     vault::{
-        self, Act, Archived, AuditAsk, Finding, Life, OpenError, OpenRequest, Outcome, Page, Repaired, Source,
-        VaultRequest, repair,
+        self, Act, Archived, AuditAsk, Finding, Life, NewSecret, OpenError, OpenRequest, Outcome, Page, Repaired,
+        Source, VaultRequest, repair,
     },
 };
 
-use super::kit::{Folder, NOW, World, metadata};
+use super::kit::{Folder, NOW, SEED, World, metadata};
 
 /// The moment of a repair.
 const LATER: Timestamp = Timestamp::from_seconds(NOW.seconds() + 3600);
@@ -491,6 +494,76 @@ async fn keys_that_are_restored_let_nobody_in_until_a_person_says_so() {
 }
 
 #[tokio::test]
+async fn a_key_of_a_seat_is_restored_if_its_seat_is_there() {
+    let world = World::new().await;
+    let (seat, gone) = (world.new_seat("ada@example.com", None), world.new_seat("grace@example.com", None));
+    let ids = ["0123456789AB", "0123456789AC"].map(|id| id.parse::<KeyId>().unwrap());
+    for (seat, id) in [&seat, &gone].into_iter().zip(ids) {
+        let key = world.new_key(id.as_str(), Some(seat.id));
+        let entry = AuditEntry { seat: Some(seat.id), key: Some(id), ..world.entry(Action::SeatAdd) };
+        assert_eq!(world.vault.draft(entry).add(seat).add_key(&key).commit().await.unwrap(), Outcome::Done);
+    }
+    let backup = backup(&world).await;
+    let kept = world.vault.seat(world.account(), &SeatName::Id(gone.id)).await.unwrap().unwrap();
+    let entry = AuditEntry { seat: Some(gone.id), ..world.entry(Action::SeatRemove) };
+    assert_eq!(world.vault.remove_seat(&kept, entry).await.unwrap(), Outcome::Done);
+    assert_eq!(world.folder.edit("DELETE FROM record WHERE kind = 8"), 2);
+
+    repaired(&world, Some(&backup)).await;
+
+    let restored = world.vault.key(ids[0]).await.unwrap().unwrap();
+    assert!(restored.key.revoked_at.is_none() && restored.key.off_since.is_some());
+    assert!(world.vault.key(ids[1]).await.unwrap().is_none(), "its seat was removed since");
+}
+
+#[tokio::test]
+async fn an_account_that_has_anything_is_restored_from_a_backup_and_an_empty_one_is_not() {
+    let world = World::new().await;
+    let [full, empty] = ["full", "empty"].map(|name| {
+        let id = AccountId::new(world.uuid());
+        Account { id, name: Name::parse(name).unwrap(), created_at: NOW }
+    });
+    for account in [&full, &empty] {
+        let draft = world.vault.draft(world.entry(Action::AccountAdd)).add(account);
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    }
+    let (id, seed) = (SecretId::new(world.uuid()), Seed::from_base32(SEED).unwrap());
+    let new = NewSecret { id, account: full.id, created_at: NOW, metadata: &metadata("Acme", "ada"), seed: &seed };
+    let entry = |action| AuditEntry { account: Some(full.id), secret: Some(id), ..world.entry(action) };
+    let draft = world.vault.draft(entry(Action::SecretRegister)).add_secret(&new);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let kept = world.vault.secret(full.id, id).await.unwrap().unwrap();
+    let draft = world.vault.draft(entry(Action::SecretDelete)).set_deleted(&kept, Some(NOW));
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let backup = backup(&world).await;
+    for account in [&full, &empty] {
+        let lost = format!("DELETE FROM record WHERE kind = 2 AND id = X'{}'", account.id.uuid().simple());
+        assert_eq!(world.folder.edit(&lost), 1);
+    }
+
+    repaired(&world, Some(&backup)).await;
+
+    assert!(world.vault.account(full.id).await.unwrap().is_some_and(|kept| kept.value == full));
+    assert!(world.vault.account(empty.id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_seat_whose_id_was_damaged_is_restored_and_what_the_log_does_not_know_is_removed() {
+    let world = World::new().await;
+    let seat = world.new_seat("ada@example.com", None);
+    let entry = AuditEntry { seat: Some(seat.id), ..world.entry(Action::SeatAdd) };
+    assert_eq!(world.vault.draft(entry).add(&seat).commit().await.unwrap(), Outcome::Done);
+    let backup = backup(&world).await;
+    assert_eq!(world.folder.edit("UPDATE record SET id = zeroblob(16) WHERE kind = 7"), 1);
+
+    let done = repaired(&world, Some(&backup)).await;
+
+    assert!(done.mended.iter().any(|mended| mended.how.contains("the audit log knows nothing of it")), "{done:?}");
+    let seats = world.vault.seats(world.account(), Page::ALL).await.unwrap();
+    assert_eq!(seats.sound.iter().map(|kept| &kept.value).collect::<Vec<_>>(), [&seat]);
+}
+
+#[tokio::test]
 async fn what_can_be_done_without_is_removed_and_the_default_account_is_made_anew() {
     let world = World::new().await;
     let id = world.secret("Acme", "ada").await;
@@ -558,7 +631,7 @@ async fn a_secret_comes_from_a_backup_that_was_made_before_the_keys_were_replace
         world.folder.edit("UPDATE record SET mac = zeroblob(32) WHERE kind IN (3, 4)");
         repaired(&world, Some(&backup)).await;
         let in_use = world.vault.in_use(world.account(), id, &[], LATER).await.unwrap().unwrap();
-        assert_eq!(*world.vault.open_seed(&in_use).unwrap().to_base32(), super::kit::SEED);
+        assert_eq!(*world.vault.open_seed(&in_use).unwrap().to_base32(), SEED);
         assert!(world.vault.rotation().await.unwrap().finished, "nothing is sealed under the old keys");
     }
 }

@@ -169,6 +169,8 @@ async fn a_seal_of_a_key_that_is_gone_is_never_committed() {
 
     assert_eq!(adding.commit().await, Ok(Outcome::Stale));
     assert_eq!(changing.commit().await, Ok(Outcome::Stale));
+    let again = other.vault.draft(other.entry(Action::SecretRegister)).add_secret(&new);
+    assert_eq!(again.commit().await, Ok(Outcome::Done), "it is sealed under the new key");
     assert!(world.finish().await.finished);
     assert_eq!(world.epochs(), BTreeSet::from([2]));
     world.check_sound().await;

@@ -105,6 +105,23 @@ async fn without_its_state_of_use_a_secret_gives_no_code() {
 }
 
 #[tokio::test]
+async fn damage_to_a_deleted_secret_is_found() {
+    for kind in [3, 4, 5] {
+        let world = furnished().await;
+        let id = world.secret("Acme", "deleted").await;
+        let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
+        let draft = world.vault.draft(world.entry(Action::SecretDelete)).set_deleted(&kept, Some(NOW));
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+        let examined = world.vault.examine().await.unwrap();
+        assert_eq!((examined.problems.len(), examined.secrets), (0, 3));
+        let id = id.uuid().simple();
+        let change = format!("UPDATE record SET body = zeroblob(50) WHERE kind = {kind} AND id = X'{id}'");
+        assert_eq!(world.folder.edit(&change), 1);
+        assert_eq!(problems(&world).await, 1, "kind {kind}");
+    }
+}
+
+#[tokio::test]
 async fn what_finds_a_record_leads_to_no_other_and_its_loss_is_found() {
     let world = furnished().await;
     let email = Email::parse("ada@example.com").unwrap();
