@@ -369,3 +369,17 @@ fn shown(id: &[u8]) -> String {
 fn damaged(what: &str, id: &str) -> StoreError {
     StoreError::Damaged { what: if id.is_empty() { what.to_owned() } else { format!("{what} ({id})") } }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reservation_of_format_1_is_read() {
+        let bytes = [(7_u64, 1_u8), (8, 2)].map(|(step, id)| [&step.to_be_bytes()[..], &[id; 16]].concat()).concat();
+        let of = |step, id| Reservation { step: Step(step), id: ReservationId::from_slice(&[id; 16]).unwrap() };
+        assert_eq!(reservations(&bytes), Some(vec![of(7, 1), of(8, 2)]));
+        assert_eq!(reservations(&[]), Some(Vec::new()));
+        assert_eq!(reservations(&bytes[..30]), None, "the second one is cut off");
+    }
+}

@@ -262,6 +262,11 @@ fn a_source_that_gives_no_key_says_why_and_is_replaced_by_no_other() {
     let mut malformed = person.command(&["--key-source", "env:VAULT_KEY", "secret", "list"]);
     let refused = finish(malformed.env("VAULT_KEY", "geheim"), b"").refused(78);
     assert!(refused.contains("does not hold a key: 32 bytes") && !refused.contains("geheim"), "{refused}");
+    for (length, why) in [(1024, "does not hold a key"), (1025, "can't be removed from the environment")] {
+        let mut long = person.command(&["--key-source", "env:VAULT_KEY", "secret", "list"]);
+        let refused = finish(long.env("VAULT_KEY", "A".repeat(length)), b"").refused(78);
+        assert!(refused.contains(why), "{length}: {refused}");
+    }
     assert_eq!(bytes_under(&vault), before);
     for (arguments, why) in [
         (vec!["--key-source", "GEZDGNBVGY3TQOJQ", "secret", "list"], "--key-source must be file:PATH, keyring"),

@@ -105,6 +105,10 @@ async fn unknown_foreign_deleted_and_ungranted_secrets_look_alike() {
 
     vault.service.perform(&vault.person, RestoreSecret { id }).await.unwrap();
     code(&vault.service, &vault.person, id, plain()).await.unwrap();
+    let neighbour = Principal::person(other.id);
+    let refused = vault.service.perform(&neighbour, EraseSecret { id }).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::NotFound);
+    code(&vault.service, &vault.person, id, plain()).await.unwrap();
     vault.service.perform(&vault.person, EraseSecret { id }).await.unwrap();
     assert!(vault.service.perform(&vault.person, RestoreSecret { id }).await.is_err());
 }

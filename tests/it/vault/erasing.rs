@@ -43,6 +43,7 @@ async fn in_a_quiet_vault_what_is_due_is_erased_an_hour_after_the_first_try() {
         deleted_at(&world, id, Some(NOW)).await;
         let due = 8 * 24;
         assert_eq!(erased_at(&world, later(due)).await, HELD_BACK);
+        world.row_at(1, later(due)).await;
         assert_eq!(erased_at(&world, later(due)).await, HELD_BACK);
         assert_eq!(held_back(&world).await, 1, "it is written down once");
         assert_eq!(erased_at(&world, later(due + hours)).await, ERASED, "{hours} hours later");
@@ -151,4 +152,15 @@ async fn a_clock_that_jumps_ahead_erases_nothing_until_it_has_been_right_for_a_w
     assert_eq!(erased_at(&world, later(10 * 24 + 2)).await, ERASED);
     assert!(world.vault.secret(world.account(), id).await.unwrap().is_none());
     world.check_sound().await;
+}
+
+#[tokio::test]
+async fn what_was_not_due_at_the_moment_of_the_first_try_waits_for_another() {
+    let world = World::new().await;
+    let (due, not_yet) = (world.secret("Acme", "ada").await, world.secret("Acme", "grace").await);
+    deleted_at(&world, due, Some(NOW)).await;
+    deleted_at(&world, not_yet, Some(later(24))).await;
+    assert_eq!(erased_at(&world, later(8 * 24)).await, HELD_BACK);
+    assert_eq!(erased_at(&world, later(10 * 24)).await, Erased { secrets: 1, clock_unsettled: true });
+    assert!(world.vault.secret(world.account(), not_yet).await.unwrap().is_some());
 }

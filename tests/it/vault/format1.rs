@@ -103,6 +103,10 @@ async fn a_vault_of_format_1_is_moved_and_everything_in_it_is_found() {
     let name = snapshot.file_name().unwrap().to_string_lossy().into_owned();
     assert_eq!(name, "vault.db.format-1-2026-11-22T08-30-00-000Z");
     vault.close().await.unwrap();
+    let conn = rusqlite::Connection::open(folder.file()).unwrap();
+    let bases = conn.query_row("SELECT count(*) FROM record WHERE kind = 12", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(bases, 0, "nothing was pruned");
+    drop(conn);
     // The copy is a vault of format 1 with the same rows.
     let rows = |path: &Path| {
         let conn = rusqlite::Connection::open(path).unwrap();
@@ -324,4 +328,19 @@ async fn a_restore_that_is_refused_and_a_plan_leave_a_vault_of_format_1_as_it_is
     let plan = vault::repair(&request, None, vault::Act::Plan, Arc::new(SystemRandom), || NOW).await;
     assert!(plan.unwrap_err().to_string().contains("any other command moves it"));
     assert!(std::fs::read(folder.file()).unwrap() == before);
+}
+
+#[tokio::test]
+async fn the_copy_of_a_moved_vault_replaces_no_earlier_one() {
+    let folder = Folder::new();
+    let request = old_vault(&folder, "vault-v1");
+    let name = "vault.db.format-1-2026-11-22T08-30-00-000Z";
+    for taken in [name.to_owned(), format!("{name}-2")] {
+        std::fs::write(folder.root.join("data").join(taken), "an earlier one").unwrap();
+    }
+    let vault = open(&request).await.unwrap();
+    let copy = vault.status().moved.clone().unwrap();
+    assert_eq!(copy.file_name().unwrap().to_string_lossy(), format!("{name}-3"));
+    assert_eq!(std::fs::read(folder.root.join("data").join(name)).unwrap(), b"an earlier one");
+    vault.close().await.unwrap();
 }

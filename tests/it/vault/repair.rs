@@ -17,10 +17,12 @@ use countersign::{
     },
     random::SystemRandom,
     vault::{
-        self, Act, Archived, AuditAsk, Finding, Life, NewSecret, OpenError, OpenRequest, Outcome, Page, Repaired,
-        Source, VaultRequest, repair,
+        self, Act, Archived, AuditAsk, Finding, Life, Mended, NewSecret, OpenError, OpenRequest, Outcome, Page,
+        Repaired, Source, VaultRequest, repair,
     },
 };
+
+use zeroize::Zeroizing;
 
 use super::kit::{Folder, NOW, SEED, World, metadata};
 
@@ -37,7 +39,7 @@ async fn repaired(world: &World, from: Option<&PathBuf>) -> Repaired {
     let plan = attempt(world, from, Act::Plan).await.unwrap();
     assert_eq!(std::fs::read(world.folder.file()).unwrap(), before, "a plan changes nothing");
     let done = attempt(world, from, Act::Carry).await.unwrap();
-    assert_eq!((&done.problems, &done.left), (&plan.problems, &plan.left));
+    assert_eq!((&done.problems, &done.mended, &done.left), (&plan.problems, &plan.mended, &plan.left));
     assert!(done.copy.as_ref().is_some_and(|copy| copy.exists()), "{done:?}");
     assert_eq!(done.left, Vec::<String>::new(), "{done:?}");
     let again = attempt(world, from, Act::Plan).await.unwrap();
@@ -85,6 +87,8 @@ async fn damaged_rows_are_fenced_off_and_the_audit_log_goes_on_around_them() {
         ("DELETE FROM audit WHERE place BETWEEN 5 AND 8".to_owned(), (5, 9)),
         ("DELETE FROM audit WHERE place <= 3".to_owned(), (1, 4)),
         ("DELETE FROM audit WHERE place >= 11".to_owned(), (11, 12)),
+        // The last row that is there does not follow, and the head names one after it.
+        ("DELETE FROM audit WHERE place IN (10, 12)".to_owned(), (10, 12)),
         (body(12), (12, 12)),
         ("DELETE FROM audit".to_owned(), (1, 12)),
     ];
@@ -99,7 +103,8 @@ async fn damaged_rows_are_fenced_off_and_the_audit_log_goes_on_around_them() {
         let expected: Vec<u64> = (1..=13).filter(|row| *row < fence.0 || *row >= fence.1).collect();
         assert_eq!(rows(&world, false).await, expected, "{change}");
         assert_eq!(rows(&world, true).await, expected.iter().rev().copied().collect::<Vec<_>>(), "{change}");
-        let fences = AuditFilter { action: Some(Action::AuditFence), ..AuditFilter::default() };
+        let account = Some(world.account());
+        let fences = AuditFilter { account, action: Some(Action::AuditFence), ..AuditFilter::default() };
         let page = world.vault.audit_page(&fences, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
         let told: Vec<_> = page.rows.iter().map(|row| (row.seq, row.entry.count)).collect();
         assert_eq!(told, [(fence.1, Some(fence.1 - fence.0 + 1))], "{change}");
@@ -366,7 +371,8 @@ async fn a_damaged_secret_is_restored_from_a_backup_and_gives_no_step_twice() {
         world.vault.open_seed(&in_use).unwrap();
         let other = world.vault.in_use(world.account(), other, &[], LATER).await.unwrap().unwrap();
         assert_eq!(other.state, untouched.state, "the others' steps are as they were");
-        let filter = AuditFilter { secret: Some(id), action: Some(Action::VaultRepair), ..AuditFilter::default() };
+        let (account, action) = (Some(world.account()), Some(Action::VaultRepair));
+        let filter = AuditFilter { account, secret: Some(id), action, ..AuditFilter::default() };
         let page = world.vault.audit_page(&filter, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
         assert_eq!(page.rows.len(), 1);
     }
@@ -425,6 +431,10 @@ async fn what_was_erased_or_deleted_since_the_backup_stays_so() {
     let kept = world.vault.secret(world.account(), deleted).await.unwrap().unwrap();
     let draft = world.vault.draft(entry(Action::SecretDelete, deleted)).set_deleted(&kept, Some(NOW));
     assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    // A refused erasure has erased nothing, and another action on a secret does not undo its deletion.
+    let refused = countersign::domain::audit::Outcome::Unavailable;
+    let refused = AuditEntry { outcome: refused, ..entry(Action::SecretErase, damaged) };
+    world.vault.record(vec![refused, entry(Action::CodeGet, deleted)]).await.unwrap();
     for id in [deleted, damaged] {
         damage(&world, 3, id);
     }
@@ -491,6 +501,9 @@ async fn keys_that_are_restored_let_nobody_in_until_a_person_says_so() {
     world.folder.edit("DELETE FROM record WHERE kind = 7");
     repaired(&world, None).await;
     assert!(key(2).await.revoked_at.is_some());
+    let filter = AuditFilter { key: Some(id(2)), action: Some(Action::VaultRepair), ..AuditFilter::default() };
+    let page = world.vault.audit_page(&filter, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
+    assert_eq!(page.rows.len(), 1, "the log says which key was revoked");
 }
 
 #[tokio::test]
@@ -507,13 +520,20 @@ async fn a_key_of_a_seat_is_restored_if_its_seat_is_there() {
     let kept = world.vault.seat(world.account(), &SeatName::Id(gone.id)).await.unwrap().unwrap();
     let entry = AuditEntry { seat: Some(gone.id), ..world.entry(Action::SeatRemove) };
     assert_eq!(world.vault.remove_seat(&kept, entry).await.unwrap(), Outcome::Done);
-    assert_eq!(world.folder.edit("DELETE FROM record WHERE kind = 8"), 2);
+    assert_eq!(world.folder.edit("DELETE FROM record WHERE kind IN (7, 8)"), 3);
 
     repaired(&world, Some(&backup)).await;
 
     let restored = world.vault.key(ids[0]).await.unwrap().unwrap();
     assert!(restored.key.revoked_at.is_none() && restored.key.off_since.is_some());
     assert!(world.vault.key(ids[1]).await.unwrap().is_none(), "its seat was removed since");
+    let seats = world.vault.seats(world.account(), Page::ALL).await.unwrap();
+    assert_eq!(seats.sound.iter().map(|kept| &kept.value).collect::<Vec<_>>(), [&seat], "the other one was removed");
+    let all = AuditFilter { action: Some(Action::VaultRepair), ..AuditFilter::default() };
+    for filter in [AuditFilter { seat: Some(seat.id), ..all.clone() }, AuditFilter { key: Some(ids[0]), ..all }] {
+        let page = world.vault.audit_page(&filter, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
+        assert_eq!(page.rows.len(), 1, "{filter:?}");
+    }
 }
 
 #[tokio::test]
@@ -743,4 +763,165 @@ async fn processes_that_have_the_vault_open_go_on_over_a_repair() {
     }
     let copy = OpenRequest { make: false, ..world.folder.request().store };
     vault::open(&VaultRequest { store: copy, ..world.folder.request() }, Arc::new(SystemRandom)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_belonged_to_an_account_that_was_removed_since_the_backup_is_not_restored() {
+    let world = World::new().await;
+    let gone = Account { id: AccountId::new(world.uuid()), name: Name::parse("gone").unwrap(), created_at: NOW };
+    let (mut seat, mut key) = (world.new_seat("ada@example.com", None), world.new_key("0123456789AB", None));
+    (seat.account, key.key.rights.account) = (gone.id, gone.id);
+    let draft = world.vault.draft(world.entry(Action::AccountAdd)).add(&gone);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let draft = world.vault.draft(world.entry(Action::SeatAdd)).add(&seat).add_key(&key);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let backup = backup(&world).await;
+    let kept = world.vault.account(gone.id).await.unwrap().unwrap();
+    let removed = world.vault.remove_account(&kept, world.entry(Action::AccountRemove)).await.unwrap();
+    assert_eq!(removed, Outcome::Done);
+    world.folder.edit("DELETE FROM record_count");
+
+    let done = repaired(&world, Some(&backup)).await;
+
+    assert_eq!(done.mended.len(), 1, "only the file was built anew: {done:?}");
+}
+
+/// Whether such a record was lost or removed is not known, so it does not come back.
+#[tokio::test]
+async fn what_is_missing_is_not_restored_from_a_backup_to_which_the_log_does_not_go_back() {
+    let world = World::new().await;
+    let (erased, damaged) = (world.secret("Acme", "erased").await, world.secret("Acme", "damaged").await);
+    let (seat, key) = (world.new_seat("ada@example.com", None), world.new_key("0123456789AB", None));
+    let draft = world.vault.draft(world.entry(Action::SeatAdd)).add(&seat).add_key(&key);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let backup = backup(&world).await;
+    let entry = AuditEntry { secret: Some(erased), ..world.entry(Action::SecretErase) };
+    assert_eq!(world.vault.draft(entry).erase_secret(erased).commit().await.unwrap(), Outcome::Done);
+    let kept = world.vault.seat(world.account(), &SeatName::Id(seat.id)).await.unwrap().unwrap();
+    let entry = AuditEntry { seat: Some(seat.id), ..world.entry(Action::SeatRemove) };
+    assert_eq!(world.vault.remove_seat(&kept, entry).await.unwrap(), Outcome::Done);
+    world.vault.prune(NOW.plus(Duration::from_secs(1)), &world.entry(Action::AuditPrune), None).await.unwrap();
+    assert_eq!(world.folder.edit("DELETE FROM record WHERE kind = 8"), 1);
+    damage(&world, 4, damaged);
+
+    repaired(&world, Some(&backup)).await;
+
+    assert!(world.vault.secret(world.account(), erased).await.unwrap().is_none());
+    assert!(world.vault.key(key.key.id).await.unwrap().is_none());
+    assert!(world.vault.seats(world.account(), Page::ALL).await.unwrap().sound.is_empty());
+    let in_use = world.vault.in_use(world.account(), damaged, &[], LATER).await.unwrap().unwrap();
+    assert_eq!(*world.vault.open_seed(&in_use).unwrap().to_base32(), SEED, "its other record is there");
+}
+
+#[tokio::test]
+async fn nothing_is_removed_as_unknown_where_a_part_of_the_log_is_gone() {
+    for is_pruned in [false, true] {
+        let world = World::new().await;
+        let seat = world.new_seat("ada@example.com", None);
+        let entry = AuditEntry { seat: Some(seat.id), ..world.entry(Action::SeatAdd) };
+        assert_eq!(world.vault.draft(entry).add(&seat).commit().await.unwrap(), Outcome::Done);
+        world.row(9).await;
+        if is_pruned {
+            let entry = world.entry(Action::AuditPrune);
+            world.vault.prune(NOW.plus(Duration::from_secs(1)), &entry, None).await.unwrap();
+        } else {
+            assert_eq!(world.folder.edit("UPDATE audit SET body = zeroblob(9) WHERE action = 'seat.add'"), 1);
+        }
+        assert_eq!(world.folder.edit("UPDATE record SET mac = zeroblob(32) WHERE kind = 7"), 1);
+        let done = attempt(&world, None, Act::Carry).await.unwrap();
+        assert!(done.left.iter().any(|left| left.contains(&seat.id.to_string())), "{is_pruned}: {done:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_and_accounts_whose_ids_the_log_does_not_know_are_removed() {
+    let world = World::new().await;
+    let account = Account { id: AccountId::new(world.uuid()), name: Name::parse("other").unwrap(), created_at: NOW };
+    let entry = AuditEntry { account: Some(account.id), ..world.entry(Action::AccountAdd) };
+    assert_eq!(world.vault.draft(entry).add(&account).commit().await.unwrap(), Outcome::Done);
+    let key = world.new_key("0123456789AB", None);
+    let entry = AuditEntry { key: Some(key.key.id), ..world.entry(Action::KeyCreate) };
+    assert_eq!(world.vault.draft(entry).add_key(&key).commit().await.unwrap(), Outcome::Done);
+    assert_eq!(world.folder.edit("UPDATE record SET id = CAST('0123456789AZ' AS BLOB) WHERE kind = 8"), 1);
+    let id = account.id.uuid().simple();
+    assert_eq!(world.folder.edit(&format!("UPDATE record SET id = zeroblob(16) WHERE kind = 2 AND id = X'{id}'")), 1);
+
+    let done = repaired(&world, None).await;
+
+    let removed = done.mended.iter().filter(|mended| mended.how.contains("the audit log knows nothing of it"));
+    assert_eq!(removed.count(), 2, "{done:?}");
+}
+
+#[tokio::test]
+async fn marks_of_a_secret_that_is_gone_are_removed() {
+    let world = World::new().await;
+    world.secret("Acme", "ada").await;
+    assert_eq!(world.folder.edit("DELETE FROM record WHERE kind IN (3, 4)"), 2);
+    let done = repaired(&world, None).await;
+    assert!(done.mended.iter().any(|mended| mended.how == "removed: its secret is not there"), "{done:?}");
+}
+
+#[test]
+fn a_repair_helps_if_it_mends_a_record_or_ends_a_problem() {
+    let mended = Mended { what: "a part".to_owned(), how: "mended".to_owned() };
+    let problems = vec!["a problem".to_owned()];
+    for (count, left, helps) in [(1, problems.clone(), false), (2, problems.clone(), true), (1, Vec::new(), true)] {
+        let plan = Repaired { problems: problems.clone(), mended: vec![mended.clone(); count], left, copy: None };
+        assert_eq!(plan.helps(), helps, "{plan:?}");
+    }
+}
+
+/// One key may open several vaults, but the header of another one opens none of this one's records.
+#[tokio::test]
+async fn a_header_of_another_vault_that_the_same_key_opens_is_not_taken() {
+    let value = b"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let source = || Arc::new(Source::env("KEY".to_owned(), Some(Zeroizing::new(value.to_vec()))));
+    let (world, stranger) = (World::new().await, World::new().await);
+    world.secret("Acme", "ada").await;
+    for world in [&world, &stranger] {
+        let key = world.vault.new_key(&source()).await.unwrap();
+        world.vault.add_slot(&key, None, world.entry(Action::VaultKeyAdd)).await.unwrap();
+    }
+    let foreign = backup(&stranger).await;
+    assert_eq!(world.folder.edit("UPDATE record SET mac = zeroblob(32) WHERE kind = 1"), 1);
+    let before = std::fs::read(world.folder.file()).unwrap();
+    let request = VaultRequest { source: source(), ..world.folder.request() };
+    let refused = repair(&request, Some(&foreign), Act::Carry, Arc::new(SystemRandom), || LATER).await.unwrap_err();
+    assert!(refused.to_string().contains("header"), "{refused}");
+    assert_eq!(std::fs::read(world.folder.file()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_secret_that_was_deleted_before_the_backup_is_restored_as_deleted() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
+    let entry = AuditEntry { secret: Some(id), ..world.entry(Action::SecretDelete) };
+    assert_eq!(world.vault.draft(entry).set_deleted(&kept, Some(NOW)).commit().await.unwrap(), Outcome::Done);
+    let backup = backup(&world).await;
+    damage(&world, 3, id);
+
+    repaired(&world, Some(&backup)).await;
+
+    let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
+    assert_eq!((kept.deleted_at, kept.metadata.label.as_str()), (Some(NOW), "ada"));
+}
+
+#[tokio::test]
+async fn damaged_rows_after_the_one_that_the_head_names_are_fenced_off_with_it() {
+    let world = World::new().await;
+    for step in 2..=12 {
+        world.row_at(step, NOW.plus(Duration::from_secs(step))).await;
+        if step == 9 {
+            world.folder.edit("CREATE TABLE saved AS SELECT * FROM record WHERE kind = 11");
+        }
+    }
+    assert_eq!(world.folder.edit("DELETE FROM record WHERE kind = 11"), 1);
+    assert_eq!(world.folder.edit("INSERT INTO record SELECT * FROM saved"), 1);
+    world.folder.edit("DROP TABLE saved");
+    assert_eq!(world.folder.edit("UPDATE audit SET body = zeroblob(9) WHERE place >= 9"), 4);
+    repaired(&world, None).await;
+    assert_eq!(fenced(&world).await, [(9, 12)]);
+    world.row_at(50, LATER).await;
+    world.check_sound().await;
 }

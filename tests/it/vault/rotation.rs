@@ -103,8 +103,11 @@ async fn a_rotation_seals_everything_anew_and_removes_the_old_data_key() {
     assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
     let before = world.header();
 
-    let ended = world.rotate().await;
+    assert!(world.begin().await);
+    assert_eq!(world.vault.rotation().await.unwrap().left, 4, "those of the deleted one are among them");
+    let ended = world.finish().await;
 
+    assert!(ended.finished && ended.left == 0 && ended.problems.is_empty(), "{ended:?}");
     assert_eq!((ended.epoch, ended.root_epoch, ended.records), (2, 1, 4));
     assert_eq!(world.epochs(), BTreeSet::from([2]));
     world.opens(live).await.unwrap();
@@ -504,4 +507,30 @@ async fn a_rotation_ends_beside_writers_that_never_rest() {
         world.opens(id).await.unwrap();
     }
     world.check_sound().await;
+}
+
+#[tokio::test]
+async fn a_rotation_that_another_process_overtakes_calls_nothing_damaged() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    assert!(world.begin().await);
+    let mut root = Some(world.folder.root.clone());
+    // Once the labels are sealed anew, another process ends this rotation and makes the next one.
+    let mut tell = |_: Resealed| {
+        let Some(root) = root.take() else { return };
+        let overtaking = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let other = World::of(Folder::shared(&root)).await;
+                assert!(other.finish().await.finished);
+                other.rotate().await;
+                other.vault.close().await.unwrap();
+            });
+        });
+        overtaking.join().unwrap();
+    };
+    let ended = world.vault.finish_rotation(&world.entry(Action::VaultRotated), &mut tell).await.unwrap();
+    assert!(ended.finished && ended.problems.is_empty(), "{ended:?}");
+    assert_eq!(world.epochs(), BTreeSet::from([3]));
+    world.opens(id).await.unwrap();
 }

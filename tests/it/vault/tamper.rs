@@ -1,7 +1,13 @@
 //! Records that an attacker without the key has changed, swapped or removed.
 
 use countersign::{
-    domain::{audit::Action, ids::SecretId, seed::Seed, text::Email},
+    domain::{
+        account::Account,
+        audit::Action,
+        ids::{AccountId, SecretId},
+        seed::Seed,
+        text::{Email, Name},
+    },
     vault::{Life, NewSecret, Outcome, Page, StoreError},
 };
 
@@ -100,7 +106,8 @@ async fn without_its_state_of_use_a_secret_gives_no_code() {
         world.folder.edit(&format!("DELETE FROM record WHERE n = (SELECT min(n) FROM record WHERE kind = {kind})"));
         let refused = world.vault.in_use(world.account(), listed.sound[0].id, &[], NOW).await.map(|_| ()).unwrap_err();
         assert!(refused.to_string().contains("it is missing"), "{refused}");
-        assert!(problems(&world).await > 0);
+        let problems = world.vault.examine().await.unwrap().problems;
+        assert!(problems.iter().any(|problem| problem.contains("it is missing")), "{problems:?}");
     }
 }
 
@@ -214,4 +221,44 @@ async fn a_secret_that_is_found_by_anothers_seed_does_not_make_the_same_codes() 
     assert!(copied > 0);
     let same: Vec<_> = vault.same_seed(account, &seed, &data).await.unwrap().iter().map(|secret| secret.id).collect();
     assert_eq!(same, [id]);
+}
+
+/// Adds another account with a seat of this address.
+async fn with_another_account(world: &World, email: &str) -> (AccountId, uuid::Uuid) {
+    let account = Account { id: AccountId::new(world.uuid()), name: Name::parse("other").unwrap(), created_at: NOW };
+    let mut seat = world.new_seat(email, None);
+    seat.account = account.id;
+    let draft = world.vault.draft(world.entry(Action::AccountAdd)).add(&account);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let draft = world.vault.draft(world.entry(Action::SeatAdd)).add(&seat);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    (account.id, seat.id.uuid())
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_secret_or_an_account_that_is_gone_is_found() {
+    let world = furnished().await;
+    let (account, _) = with_another_account(&world, "b@example.com").await;
+    assert_eq!(problems(&world).await, 0);
+    let count = async |what: &str| {
+        let problems = world.vault.examine().await.unwrap().problems;
+        problems.iter().filter(|problem| problem.contains(what)).count()
+    };
+    let lost = format!("DELETE FROM record WHERE kind = 2 AND id = X'{}'", account.uuid().simple());
+    assert_eq!(world.folder.edit(&lost), 1);
+    assert_eq!(count("it belongs to an account that is not there").await, 1, "the seat");
+    assert_eq!(world.folder.edit("DELETE FROM record WHERE n = (SELECT min(n) FROM record WHERE kind = 3)"), 1);
+    assert_eq!(count("it belongs to a secret that is not there").await, 2, "its seed and its use");
+}
+
+#[tokio::test]
+async fn a_name_leads_to_no_seat_of_another_account() {
+    let world = furnished().await;
+    let (_, seat) = with_another_account(&world, "ada@example.com").await;
+    let (id, own) = (seat.simple(), world.account().uuid().simple());
+    let led = format!("UPDATE record_name SET id = X'{id}' WHERE kind = 7 AND account = X'{own}'");
+    assert_eq!(world.folder.edit(&led), 2);
+    let email = Email::parse("ada@example.com").unwrap();
+    let refused = world.vault.seat_by_email(world.account(), &email).await.map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("found by another's name"), "{refused}");
 }
