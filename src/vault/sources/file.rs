@@ -509,7 +509,7 @@ mod tests {
             let at = |name: &str| folder.path().join(name);
             let (keys, shared, data) = (at("keys"), at("shared"), at("data"));
             let location = data.join("vault.db");
-            let vault = crate::domain::ids::VaultId::new(uuid::Uuid::from_u128(1));
+            let vault = VaultId::new(uuid::Uuid::from_u128(1));
             let placed = |named: Option<&Path>| {
                 checked_place(named, &keys, Spot { vault, location: &location, data_dir: &data }).is_ok()
             };

@@ -22,7 +22,7 @@ use countersign::{
         text::{AuthSubject, Email, Name},
         token::AccessToken,
     },
-    vault::{Life, NewSecret, Outcome, Page},
+    vault::{Draft, Life, NewSecret, Outcome, Page},
 };
 
 use super::kit::{NOW, SEED, World, metadata};
@@ -273,7 +273,7 @@ async fn a_nodes_letters_are_told_from_others_and_counted_by_session() {
     let letter =
         |session, nth, to| Letter { session: [session; 32], nth: [nth; 16], to, sealed: vec![7], sent_at: NOW };
     let letters = [letter(1, 1, here), letter(1, 2, there), letter(2, 3, here)];
-    let draft = letters.iter().fold(vault.silent_draft(), |draft, letter| draft.add(letter));
+    let draft = letters.iter().fold(vault.silent_draft(), Draft::add);
     assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
     let to = async |node, limit| -> Vec<u8> {
         vault.letters_to(node, limit).await.unwrap().iter().map(|letter| letter.nth[0]).collect()
