@@ -59,6 +59,9 @@ fn files(folder: &Folder) -> Vec<PathBuf> {
 async fn a_vault_of_format_1_is_moved_and_everything_in_it_is_found() {
     let folder = Folder::new();
     let request = old_vault(&folder, "vault-v1-full");
+    let counted =
+        "INSERT INTO code_count SELECT id, CAST('kI9UFF8bN5jYq' AS BLOB), 29930048, 3 FROM secret WHERE n = 1";
+    assert_eq!(folder.edit(counted), 1);
     let before = std::fs::read(folder.file()).unwrap();
     let vault = open(&request).await.unwrap();
     let account = vault.status().default_account;
@@ -77,9 +80,10 @@ async fn a_vault_of_format_1_is_moved_and_everything_in_it_is_found() {
     let seat = vault.seat(account, &subject).await.unwrap().unwrap();
     assert_eq!((seat.profile.email.as_str(), seat.profile.codes_per_hour), ("Ada@Example.com", Some(9)));
     let acme = id("01a21e31-4c41-7e65-92a0-bc0a149f8ebb");
-    let in_use = vault.in_use(account, acme, &[Holder::Seat(seat.id)], now).await.unwrap().unwrap();
+    let holders = [Holder::Seat(seat.id), Holder::Key("I9UFF8bN5jYq".parse().unwrap())];
+    let in_use = vault.in_use(account, acme, &holders, now).await.unwrap().unwrap();
     assert_eq!((in_use.state.steps.given, in_use.state.verify.wrong), (Some(Step(59_860_096)), 2));
-    assert_eq!(in_use.counts[0].total(), 1);
+    assert_eq!(in_use.counts.iter().map(|count| count.total()).collect::<Vec<_>>(), [1, 3]);
     let seed = vault.open_seed(&in_use).unwrap();
     assert_eq!(seed.expose(), b"12345678901234567890");
     assert_eq!(vault.same_seed(account, &seed, &in_use.secret.metadata).await.unwrap().len(), 1);

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use countersign::{
@@ -533,4 +534,36 @@ async fn a_rotation_that_another_process_overtakes_calls_nothing_damaged() {
     assert!(ended.finished && ended.problems.is_empty(), "{ended:?}");
     assert_eq!(world.epochs(), BTreeSet::from([3]));
     world.opens(id).await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_source_that_gave_a_wrong_key_is_asked_again_after_five_seconds_and_no_sooner() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let [printed, asked] = ["printed", "asked"].map(|name| world.folder.root.join(name));
+    let script = format!("echo >> '{}'; cat '{}'", asked.display(), printed.display());
+    let command = || Arc::new(Source::command(["/bin/sh", "-c", &script].map(str::to_owned).to_vec()));
+    std::fs::write(&printed, VALUE).unwrap();
+    let key = world.vault.new_key(&command()).await.unwrap();
+    world.vault.add_slot(&key, None, world.entry(Action::VaultKeyAdd)).await.unwrap();
+    let folder = Folder::shared(&world.folder.root);
+    let request = VaultRequest { source: command(), ..folder.request() };
+    let other = World::over(folder, vault::open(&request, Arc::new(SystemRandom)).await.unwrap());
+    let sources = [world.folder.request().source, command()];
+    world.vault.replace_root(&sources, world.entry(Action::VaultRotateRoot)).await.unwrap();
+    assert!(world.finish().await.finished);
+    let times = || std::fs::read(&asked).unwrap().len();
+
+    std::fs::write(&printed, b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
+    other.opens(id).await.unwrap_err();
+    let before = times();
+    other.vault.probe().await.unwrap_err();
+    assert_eq!(times(), before, "it is not asked again so soon");
+    std::fs::write(&printed, VALUE).unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    tokio::time::resume();
+    other.vault.probe().await.unwrap();
+    other.opens(id).await.unwrap();
 }
