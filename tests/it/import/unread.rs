@@ -272,7 +272,7 @@ fn the_only_key_of_a_row_is_told_with_its_column_whatever_that_is_called() {
         check(&format!("site,email,2FA,{name}\nBinance,ada@x.com,yes,kzxw mqrb tdpl hvnc\n"), &[&told]);
         check(&format!("site,email,2FA,{name}\nBinance,ada@x.com,yes,Authy: {C}\n"), &[&told]);
     }
-    // A password or an identifier of a login without a key is none.
+    // A password or an identifier is not taken for a key, also if the login has no key.
     for name in ["Contrase\u{f1}a", "Mot de passe", "Passwort", "Item ID", "uuid"] {
         let text = format!("site,email,{name},totp\nX,ada@x.com,{A},\nY,bob@x.com,pw,{B}\n");
         check(&text, &[&format!("bob@x.com {B}")]);
