@@ -1,6 +1,6 @@
 //! Reads, verifies and prunes the audit log, for people and their tools.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -165,9 +165,12 @@ impl Operation for PruneAudit {
         }
         let vault = call.service.vault();
         let Some(file) = self.archive else { return Ok(vault.prune(self.before, &call.entry, None).await?) };
-        let unwritten = |cause: io::Error| Refusal::invalid("archive", format!("can't be written: {cause}"));
-        let mut archive = ArchiveFile::open(&file).map_err(unwritten)?;
-        Ok(vault.prune(self.before, &call.entry, Some(&mut |what| archive.write(what))).await?)
+        let mut archive = ArchiveFile::open(file, vault).await?;
+        let pruned = vault.prune(self.before, &call.entry, Some(&mut |what| archive.write(what))).await;
+        if let Some(failure) = archive.failure() {
+            return Err(failure.into());
+        }
+        Ok(pruned?)
     }
 }
 

@@ -2,26 +2,31 @@
 //! line that is an anchor gives the place where the rows after it begin.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _},
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, BufRead, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
 use data_encoding::{BASE64, HEXLOWER};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::{AuditRow, Call, Effect, Failed, Operation, Refusal, Spec};
 use crate::{
     domain::audit::{self, Action, ChainHead},
-    vault::{ArchiveCheck, ArchiveReport, Archived, Finding, StoredRow},
+    vault::{ArchiveCheck, ArchiveReport, Archived, Finding, StoredRow, Vault},
 };
 
 /// The longest line: several times the length of a row.
 const LINE_BYTES_MAX: u64 = 16 * 1024;
 
-/// A file to which pruned rows are appended.
-pub(super) struct ArchiveFile(BufWriter<File>);
+/// A file to which pruned rows are appended. It is locked while it is open.
+pub(super) struct ArchiveFile {
+    file: BufWriter<File>,
+    path: PathBuf,
+    /// Why the file could not be written.
+    failed: Option<String>,
+}
 
 /// An anchor: the place where the rows after it begin.
 #[derive(Serialize)]
@@ -42,27 +47,88 @@ struct Row {
     stored: String,
 }
 
-/// An anchor or a row, as it is read.
+/// An anchor, as it is read.
 #[derive(Deserialize)]
-struct Line {
+#[serde(deny_unknown_fields)]
+struct BeginLine {
     chain: u32,
     seq: u64,
     mac: String,
-    stored_at: Option<i64>,
-    stored: Option<String>,
+}
+
+/// What a row's line has beside its readable fields.
+#[derive(Deserialize)]
+struct RowLine {
+    chain: u32,
+    seq: u64,
+    mac: String,
+    stored_at: i64,
+    stored: String,
+}
+
+/// The lines of a file that were read.
+#[derive(Default)]
+struct Lines {
+    /// Their bytes, without those of a last line that was cut off while it was written.
+    bytes: u64,
+    /// Whether the last of them has its line break.
+    is_ended: bool,
+    has_rows: bool,
 }
 
 impl ArchiveFile {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// Opens a file to append to. Rows that are in it already must be those before the first one of the vault's log, so
+    /// that nothing is appended to a file of another kind, or to one that could not be verified afterwards.
+    pub(super) async fn open(path: PathBuf, vault: &Vault) -> Result<Self, Failed> {
+        let refused =
+            |problem: String| Failed::from(Refusal::invalid("archive", format!("{}: {problem}", path.display())));
+        let unwritten = |cause: io::Error| refused(format!("can't be written: {cause}"));
         let mut options = OpenOptions::new();
-        options.append(true).create(true);
+        options.read(true).write(true).create(true);
         // Rows name people and secrets, as those in the vault do.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        Ok(Self(BufWriter::new(options.open(path)?)))
+        let mut file = options.open(&path).map_err(unwritten)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(refused("another process is appending to it".to_owned())),
+            Err(TryLockError::Error(cause)) => return Err(unwritten(cause)),
+        }
+        let mut check = vault.check_archive();
+        let lines = match verify(&path, &file, &mut check)? {
+            // A pruning was interrupted before it had written a row.
+            Ok(lines) if !lines.has_rows => Lines::default(),
+            Ok(lines) => lines,
+            Err((_, finding)) => return Err(refused(format!("{finding}; name a new file"))),
+        };
+        if lines.has_rows
+            && let Some((_, finding)) = check.end().await?.finding
+        {
+            return Err(refused(format!("{finding}; name a new file")));
+        }
+        let mut end = || {
+            file.set_len(lines.bytes)?;
+            file.seek(SeekFrom::End(0))?;
+            if lines.has_rows && !lines.is_ended { file.write_all(b"\n") } else { Ok(()) }
+        };
+        end().map_err(unwritten)?;
+        Ok(Self { file: BufWriter::new(file), path, failed: None })
     }
 
     pub(super) fn write(&mut self, what: Archived<'_>) -> io::Result<()> {
+        let written = self.written(what);
+        self.failed = written.as_ref().err().map(ToString::to_string);
+        written
+    }
+
+    /// The error of a pruning that ended because the archive could not be written.
+    pub(super) fn failure(&self) -> Option<Refusal> {
+        let failed = self.failed.as_ref()?;
+        let kept = "the vault still has the rows that are not in it";
+        Some(Refusal::invalid("archive", format!("{}: can't be written: {failed}; {kept}", self.path.display())))
+    }
+
+    fn written(&mut self, what: Archived<'_>) -> io::Result<()> {
         match what {
             Archived::From(ChainHead { chain, seq, mac }) => {
                 self.line(&Begin { chain, seq, mac: HEXLOWER.encode(&mac) })
@@ -73,15 +139,16 @@ impl ArchiveFile {
                 stored: BASE64.encode(&stored.body),
             }),
             Archived::Whole => {
-                self.0.flush()?;
-                self.0.get_ref().sync_all()
+                self.file.flush()?;
+                self.file.get_ref().sync_all()?;
+                sync_folder_of(&self.path)
             }
         }
     }
 
     fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.0, line)?;
-        self.0.write_all(b"\n")
+        serde_json::to_writer(&mut self.file, line)?;
+        self.file.write_all(b"\n")
     }
 }
 
@@ -99,7 +166,8 @@ impl Operation for VerifyArchive {
     async fn run(self, call: &mut Call<'_>) -> Result<ArchiveReport, Failed> {
         let mut check = call.service.vault().check_archive();
         for path in &self.files {
-            if let Err((chain, finding)) = verify(path, &mut check)? {
+            let file = File::open(path).map_err(|cause| unread(path, &cause))?;
+            if let Err((chain, finding)) = verify(path, file, &mut check)? {
                 return Ok(check.found(chain, finding));
             }
         }
@@ -107,45 +175,105 @@ impl Operation for VerifyArchive {
     }
 }
 
-/// Verifies a file, line by line.
-fn verify(path: &Path, check: &mut ArchiveCheck<'_>) -> Result<Result<(), (u32, Finding)>, Refusal> {
-    let refused = |problem: String| Refusal::invalid("archive", format!("{}: {problem}", path.display()));
-    let unread = |cause: io::Error| refused(format!("can't be read: {cause}"));
-    let mut file = BufReader::new(File::open(path).map_err(unread)?);
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(unread)?;
-        if line.is_empty() {
-            break;
-        }
-        let strange = || refused(format!("line {number} is no line of an archive"));
-        let Line { chain, seq, mac, stored_at, stored } = serde_json::from_slice(&line).map_err(|_| strange())?;
-        let mac = HEXLOWER.decode(mac.as_bytes()).ok().and_then(|mac| mac.try_into().ok()).ok_or_else(strange)?;
-        let checked = match stored_at.zip(stored) {
-            None => check.from(ChainHead { chain, seq, mac }),
-            Some((at, stored)) => {
-                let body = BASE64.decode(stored.as_bytes()).map_err(|_| strange())?;
-                let read = check.row(StoredRow { chain, seq, at, body, mac });
-                read.and_then(|row| if is_as_written(&line, &row) { Ok(()) } else { Err(Finding::Changed(seq)) })
-            }
-        };
-        if let Err(finding) = checked {
-            return Ok(Err((chain, finding)));
-        }
-    }
-    Ok(Ok(()))
+fn unread(path: &Path, cause: &io::Error) -> Refusal {
+    Refusal::invalid("archive", format!("{}: can't be read: {cause}", path.display()))
 }
 
-/// Whether the readable fields of a line, which no MAC covers, are those of its verified row. Another version may write
-/// other fields.
+/// Verifies a file, line by line. A last line that was cut off while it was written is passed over: the rows of its run
+/// were not removed from the vault.
+fn verify(
+    path: &Path,
+    file: impl Read,
+    check: &mut ArchiveCheck<'_>,
+) -> Result<Result<Lines, (u32, Finding)>, Refusal> {
+    let mut file = BufReader::new(file);
+    let (mut lines, mut line) = (Lines::default(), Vec::new());
+    for number in 1_u64.. {
+        line.clear();
+        let read = file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
+        let bytes = read.map_err(|cause| unread(path, &cause))?;
+        let is_ended = line.ends_with(b"\n");
+        if line.is_empty() || !is_ended && is_cut_off(&line) {
+            break;
+        }
+        let Some(entry) = Entry::of(&line) else {
+            let problem = format!("{}: line {number} is no line of an archive", path.display());
+            return Err(Refusal::invalid("archive", problem));
+        };
+        let (chain, is_row) = (entry.chain(), matches!(entry, Entry::Row(_)));
+        if let Err(finding) = entry.check(&line, check) {
+            return Ok(Err((chain, finding)));
+        }
+        let bytes = lines.bytes.saturating_add(bytes as u64);
+        lines = Lines { bytes, is_ended, has_rows: lines.has_rows || is_row };
+    }
+    Ok(Ok(lines))
+}
+
+fn is_cut_off(line: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(line).is_err_and(|cause| cause.is_eof())
+}
+
+/// What a line of an archive holds.
+enum Entry {
+    Begin(ChainHead),
+    Row(StoredRow),
+}
+
+impl Entry {
+    fn of(line: &[u8]) -> Option<Self> {
+        let mac_of = |mac: &str| HEXLOWER.decode(mac.as_bytes()).ok()?.try_into().ok();
+        if let Ok(RowLine { chain, seq, mac, stored_at: at, stored }) = serde_json::from_slice(line) {
+            let body = BASE64.decode(stored.as_bytes()).ok()?;
+            return Some(Self::Row(StoredRow { chain, seq, at, body, mac: mac_of(&mac)? }));
+        }
+        let BeginLine { chain, seq, mac } = serde_json::from_slice(line).ok()?;
+        Some(Self::Begin(ChainHead { chain, seq, mac: mac_of(&mac)? }))
+    }
+
+    const fn chain(&self) -> u32 {
+        match self {
+            Self::Begin(head) => head.chain,
+            Self::Row(row) => row.chain,
+        }
+    }
+
+    fn check(self, line: &[u8], check: &mut ArchiveCheck<'_>) -> Result<(), Finding> {
+        match self {
+            Self::Begin(head) => check.from(head),
+            Self::Row(stored) => {
+                let seq = stored.seq;
+                let row = check.row(stored)?;
+                if is_as_written(line, &row) { Ok(()) } else { Err(Finding::Changed(seq)) }
+            }
+        }
+    }
+}
+
+/// Whether the readable fields of a line, which no MAC covers, are those of its verified row, and no others.
 fn is_as_written(line: &[u8], row: &audit::AuditRow) -> bool {
-    let (Ok(written), Ok(right)) = (serde_json::from_slice::<Value>(line), serde_json::to_value(AuditRow::from(row)))
+    let (Ok(Value::Object(mut written)), Ok(Value::Object(right))) =
+        (serde_json::from_slice(line), serde_json::to_value(AuditRow::from(row)))
     else {
         return false;
     };
     // A line is longer than its fields if it names one twice. Readers differ in which of the two they take.
-    let is_whole = written.to_string().len() == line.trim_ascii_end().len();
-    let mut fields = right.as_object().into_iter().flatten();
-    is_whole && fields.all(|(name, value)| written.get(name).is_none_or(|written| written == value))
+    let is_whole = Value::Object(written.clone()).to_string().len() == line.trim_ascii_end().len();
+    for name in ["stored", "stored_at"] {
+        written.remove(name);
+    }
+    is_whole && written == right
+}
+
+/// A power cut must not remove the name of a file whose rows the vault no longer has.
+#[cfg(unix)]
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// On other systems, a folder can't be opened.
+#[cfg(not(unix))]
+fn sync_folder_of(_path: &Path) -> io::Result<()> {
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io};
 
 use super::{
     Finding, Vault,
-    ledger::{self, End, base_of, genesis, is_kept},
+    ledger::{self, End, base_of, first_of, genesis, is_fence, is_kept},
 };
 use crate::{
     domain::{
@@ -65,6 +65,7 @@ pub struct ArchiveCheck<'v> {
     vault: &'v Vault,
     chains: BTreeMap<u32, Progress>,
     rows: u64,
+    fenced: Vec<(u32, u64, u64)>,
 }
 
 /// How far a chain has been verified.
@@ -83,6 +84,8 @@ pub struct ArchiveReport {
     pub rows: u64,
     /// The chains that have rows, each with the numbers of its first and last sound row.
     pub spans: Vec<(u32, u64, u64)>,
+    /// Rows that had been damaged and fenced off: the chain, and the first and the last number.
+    pub fenced: Vec<(u32, u64, u64)>,
     /// The first problem and its chain; `None`: sound.
     pub finding: Option<(u32, Finding)>,
 }
@@ -90,7 +93,7 @@ pub struct ArchiveReport {
 impl Vault {
     /// Begins to verify an archive.
     pub const fn check_archive(&self) -> ArchiveCheck<'_> {
-        ArchiveCheck { vault: self, chains: BTreeMap::new(), rows: 0 }
+        ArchiveCheck { vault: self, chains: BTreeMap::new(), rows: 0, fenced: Vec::new() }
     }
 }
 
@@ -119,7 +122,7 @@ impl ArchiveCheck<'_> {
         Ok(())
     }
 
-    /// Checks the next row, and returns it as it reads.
+    /// Checks the next row, and returns it as it reads. After a finding, only [`Self::found`] may be called.
     ///
     /// # Errors
     /// [`Finding`].
@@ -128,20 +131,30 @@ impl ArchiveCheck<'_> {
         let Some(progress) = self.chains.get_mut(&chain) else { return Err(Finding::Gap(seq)) };
         let record = AuditRecord { chain, seq, at: Timestamp::from_micros(at), body, mac };
         let end = progress.again.as_mut().unwrap_or(&mut progress.end);
-        if Some(ledger::first_of(&record)) != end.head().seq.checked_add(1) {
+        if Some(first_of(&record)) != end.head().seq.checked_add(1) {
             return Err(Finding::Gap(seq));
         }
         if !self.vault.keyring().follows(end, &record) {
             return Err(Finding::Changed(seq));
         }
+        let fence = is_fence(&record).then(|| (chain, first_of(&record), seq));
         let row = ledger::read(record).map_err(|_| Finding::Changed(seq))?;
-        match progress.again.map(|again| again.head()) {
+        match progress.again.map(|again| (again, again.head())) {
             None => self.rows += 1,
-            Some(again) if again.seq < progress.end.head().seq => {}
+            Some((_, again)) if again.seq < progress.end.head().seq => return Ok(row),
             // The chains of both runs are one only if they meet.
-            Some(again) if again == progress.end.head() => progress.again = None,
+            Some((_, again)) if again == progress.end.head() => {
+                progress.again = None;
+                return Ok(row);
+            }
+            // Rows that were archived before they were damaged: a fence stands for them and for later ones.
+            Some((again, _)) if fence.is_some() => {
+                (progress.end, progress.again) = (again, None);
+                self.rows += 1;
+            }
             Some(_) => return Err(Finding::Changed(seq)),
         }
+        self.fenced.extend(fence);
         Ok(row)
     }
 
@@ -151,7 +164,7 @@ impl ArchiveCheck<'_> {
             Some((*chain, *first, end.head().seq)).filter(|(_, first, last)| first <= last)
         };
         let spans = self.chains.iter().filter_map(span).collect();
-        ArchiveReport { rows: self.rows, spans, finding: Some((chain, finding)) }
+        ArchiveReport { rows: self.rows, spans, fenced: self.fenced, finding: Some((chain, finding)) }
     }
 
     /// Checks that the vault's log goes on from where the archive ends.
@@ -167,11 +180,12 @@ impl ArchiveCheck<'_> {
         for chain in chains {
             let base = base_of(store, keyring, chain).await?;
             let head = self.chains.get(&chain).map_or(genesis(chain), |progress| progress.end.head());
-            if head.seq < base.seq {
+            let has_rows = self.chains.get(&chain).is_some_and(|progress| progress.first <= head.seq);
+            if head.seq < base.seq || base.seq > 0 && !has_rows {
                 return Ok(self.found(chain, Finding::Unarchived(base.seq.saturating_add(1))));
             }
             if head.seq > 0 && !is_kept(store, keyring, &head).await? {
-                return Ok(self.found(chain, Finding::Anchor(head.seq)));
+                return Ok(self.found(chain, Finding::Branch(head.seq)));
             }
         }
         Ok(ArchiveReport { finding: None, ..self.found(0, Finding::Base) })

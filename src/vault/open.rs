@@ -19,11 +19,12 @@ use super::{
     root::{Header, UnlockError},
     slots::Ways,
     sources::{KeyError, Source, Spot},
-    state::{Older, StateFile},
+    state::StateFile,
     writer::Writer,
 };
 use crate::{
     domain::{
+        api_key::KeyId,
         audit::{Action, Actor, AuditEntry, ChainHead},
         ids::{AccountId, VaultId},
         key_source::SourceKind,
@@ -123,8 +124,13 @@ fn set_known(vault: &Vault, request: &VaultRequest, ends: &[ChainHead]) -> Resul
     Ok(())
 }
 
-/// Has all steps of the next two minutes of an older vault count as used, and turns its API keys off.
-pub(super) async fn close_steps(vault: &Vault, now: Timestamp) -> Result<(), OpenError> {
+/// Has all steps of the next two minutes of an older vault count as used, revokes the API keys that are known to have
+/// been revoked since, and turns the others off.
+pub(super) async fn close_steps(
+    vault: &Vault,
+    now: Timestamp,
+    revoked: &[(KeyId, Timestamp)],
+) -> Result<(), OpenError> {
     let path = &vault.status().store.location;
     let floor = Floor { until: now.plus(FLOOR) };
     // A row without an account would be in no account's list.
@@ -134,9 +140,11 @@ pub(super) async fn close_steps(vault: &Vault, now: Timestamp) -> Result<(), Ope
     // Tokens may have been revoked after this copy was made.
     vault.remove_before(Kind::Token, Timestamp::from_micros(i64::MAX)).await.map_err(at(path))?;
     for kept in vault.every_key().await.map_err(at(path))? {
-        if kept.key.revoked_at.is_none() && kept.key.off_since.is_none() {
+        let again = revoked.iter().find(|(id, _)| *id == kept.key.id).map(|(_, at)| *at);
+        if kept.key.revoked_at.is_none() && (again.is_some() || kept.key.off_since.is_none()) {
             let mut off = kept.value.clone();
-            off.key.off_since = Some(now);
+            off.key.revoked_at = again;
+            off.key.off_since = off.key.off_since.or(Some(now));
             draft = draft.replace(&kept, &off);
         }
     }
@@ -243,8 +251,8 @@ impl Opening {
 
     async fn checked(self) -> Result<Vault, OpenError> {
         let path = self.status.store.location.clone();
-        if let Some(Older { rows }) = self.state.check(self.store.as_ref()).await.map_err(at(&path))? {
-            return Err(OpenError::Older { path, rows });
+        if let Some(older) = self.state.check(self.store.as_ref()).await.map_err(at(&path))? {
+            return Err(older.at(path));
         }
         let vault = self.open().await?;
         vault.core.writer.record_open().await;
@@ -255,7 +263,7 @@ impl Opening {
         // The state that the machine knows is given up.
         let state = StateFile::new(None, Arc::clone(&self.keyring));
         let vault = Self { state, ..self }.open().await?;
-        close_steps(&vault, request.now).await?;
+        close_steps(&vault, request.now, &[]).await?;
         // The state is recorded only now: until the steps are closed, the loss is not accepted.
         know(&vault, request).await?;
         Ok(vault)

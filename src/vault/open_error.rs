@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{root::UnlockError, slots::Ways, sources::KeyError};
+use super::{open::FLOOR, root::UnlockError, slots::Ways, sources::KeyError};
 use crate::{
-    domain::sensitive::without_seeds,
+    domain::{sensitive::without_seeds, time::Timestamp},
     random::NoRandomness,
     store::{self, StoreError},
 };
@@ -39,15 +39,19 @@ pub enum OpenError {
     },
     /// The vault is older than the one that was last open here.
     #[error(
-        "{} is older than the vault that was last open here{}; steps that it would give may have been given, and keys that it \
-         accepts may have been revoked. Put the right vault back, or go on with this one: run `countersign vault accept-loss`",
-        without_seeds(.path), missing(*.rows)
+        "{} is older than the vault that was last open here{}; it may give codes of {} a second time, and accept keys that were \
+         revoked. Put the right vault back, or go on with this one: run `countersign vault accept-loss`",
+        without_seeds(.path), missing(*.ends_with, *.seen), steps_at_stake(*.seen_at)
     )]
     Older {
         /// The vault's location.
         path: PathBuf,
-        /// The number of missing rows of its audit log.
-        rows: u64,
+        /// The number of the last row of its audit log.
+        ends_with: u64,
+        /// The number of the last row that was written here.
+        seen: u64,
+        /// When that row was written, if that is known.
+        seen_at: Option<Timestamp>,
     },
     /// The vault was copied to another place, and it is unknown whether it has its name there.
     #[error(
@@ -84,12 +88,20 @@ fn kept_as(aside: Option<&Path>) -> String {
     aside.map_or_else(String::new, |aside| format!("; what was there before is kept as {}", without_seeds(aside)))
 }
 
-fn missing(rows: u64) -> String {
-    match rows {
+fn missing(ends_with: u64, seen: u64) -> String {
+    match seen.saturating_sub(ends_with) {
         0 => String::new(),
-        1 => ": 1 row of its audit log is missing".to_owned(),
-        _ => format!(": {rows} rows of its audit log are missing"),
+        1 => format!(": 1 row of its audit log is missing (row {seen})"),
+        rows => format!(": {rows} rows of its audit log are missing (rows {} to {seen})", ends_with.saturating_add(1)),
     }
+}
+
+/// The steps that may have been given since: a step can be reserved [`FLOOR`] ahead.
+fn steps_at_stake(seen_at: Option<Timestamp>) -> String {
+    seen_at.map_or_else(
+        || "steps that were given since".to_owned(),
+        |seen_at| format!("steps up to {}", Timestamp::from_seconds(seen_at.plus(FLOOR).seconds())),
+    )
 }
 
 /// The error of a source.

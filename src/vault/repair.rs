@@ -142,7 +142,7 @@ pub(super) async fn built(
     if let Some(source) = source {
         source.close().await.map_err(at(&place))?;
     }
-    let mut mended = mended?.map_err(|Older { rows }| OpenError::Older { path: place.clone(), rows })?;
+    let mut mended = mended?.map_err(|older| older.at(place.clone()))?;
     let left = checked?;
     if !is_own {
         mended.push(Mended { what: "the vault's header".to_owned(), how: HEADER_RESTORED.to_owned() });
@@ -220,7 +220,7 @@ pub(super) async fn problems_of(
     vault.close().await.map_err(at(&place))?;
     let problems = problems.map_err(at(&place))?;
     match older.map_err(at(&place))? {
-        Some(Older { rows }) if problems.is_empty() => Err(OpenError::Older { path: place, rows }),
+        Some(older) if problems.is_empty() => Err(older.at(place)),
         _ => Ok(problems),
     }
 }

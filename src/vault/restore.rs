@@ -7,11 +7,12 @@ use super::{
     KeptKey, Vault, VaultKey, Versioned,
     copy::{Travel, transfer},
     key::KeyCheck,
+    ledger::{End, end_of},
     open::{VaultRequest, close_steps, forget_known, open_as_it_is, open_as_known, open_copy},
     open_error::{OpenError, at},
 };
 use crate::{
-    domain::{api_key::KeyId, text::Name, time::Timestamp},
+    domain::{api_key::KeyId, ids::VaultId, text::Name, time::Timestamp},
     random::SharedRandom,
     store::{self, Cleared, Incoming, OpenRequest, Placed, StoreError},
 };
@@ -25,6 +26,11 @@ pub struct Restored {
     pub revoked_since: Vec<(KeyId, Name)>,
     /// Whether the replaced vault could not be read, so that it is unknown which keys it had revoked or removed.
     pub is_unread: bool,
+    /// The rows of the audit log that the replaced vault had and the backup does not: the first and the last number, and
+    /// the time of the last.
+    pub lost: Option<(u64, u64, Timestamp)>,
+    /// Whether the replaced vault was another one, so that nothing can be said of what was done since the backup.
+    pub is_other: bool,
     /// Keys that open the backup and did not open the replaced vault, if that could be read: they had been removed.
     pub opens_again_by: Vec<VaultKey>,
 }
@@ -77,7 +83,7 @@ async fn send(
     now: impl Fn() -> Timestamp,
 ) -> Result<(), OpenError> {
     let mut into = store::vacant(&request.store, &format!("restore-{}", copy.status().vault)).await?;
-    close_steps(copy, now()).await?;
+    close_steps(copy, now(), &[]).await?;
     match transfer(copy, &mut into, request, (random, &Travel::default())).await {
         Ok(_) => Ok(into.publish().await?),
         Err(cause) => {
@@ -101,59 +107,72 @@ async fn prepared(
     now: impl Fn() -> Timestamp,
 ) -> Result<(Cleared, Restored), OpenError> {
     let path = incoming.path().to_owned();
-    let (live, ways) = checked(copy).await.map_err(at(&path))?;
-    let (mut revoked_since, mut opens_again_by, mut is_unread) = (Vec::new(), Vec::new(), false);
-    match keys_of_replaced(request, random).await {
-        Ok((known, known_ways)) => {
-            revoked_since = live.into_iter().filter(|key| !known.iter().any(|known| is_same(known, key))).collect();
-            let removed = |way: &(VaultKey, KeyCheck)| !known_ways.iter().any(|(_, known)| *known == way.1);
-            opens_again_by = ways.into_iter().filter(removed).map(|(key, _)| key).collect();
+    let Known { keys: mut live, ways, end, .. } = checked(copy).await.map_err(at(&path))?;
+    live.retain(|kept| kept.key.revoked_at.is_none());
+    let (mut restored, mut again) = (Restored::default(), Vec::new());
+    match known_to_replaced(request, random).await {
+        Ok(replaced) if replaced.vault != copy.status().vault => restored.is_other = true,
+        Ok(replaced) => {
+            let found = |key: &Key| replaced.keys.iter().find(|known| known.key.id == key.key.id);
+            live.retain(|key| found(key).is_none_or(|known| known.key.revoked_at.is_some()));
+            again = live.iter().filter_map(|key| Some((key.key.id, found(key)?.key.revoked_at?))).collect();
+            restored.revoked_since = live.iter().map(|kept| (kept.key.id, kept.key.name.clone())).collect();
+            let removed = |way: &(VaultKey, KeyCheck)| !replaced.ways.iter().any(|(_, known)| *known == way.1);
+            restored.opens_again_by = ways.into_iter().filter(removed).map(|(key, _)| key).collect();
+            let rows = (end.tail.seq.saturating_add(1), replaced.end.tail.seq, replaced.end.at);
+            restored.lost = Some(rows).filter(|(first, last, _)| first <= last);
         }
         Err(OpenError::Store(store::OpenError::NoVault(_))) => {}
         Err(cause) => {
             tracing::info!(%cause, "the vault that is replaced can't be read");
-            is_unread = true;
+            restored.is_unread = true;
         }
     }
-    let revoked_since =
-        revoked_since.iter().map(|kept: &Versioned<KeptKey>| (kept.key.id, kept.key.name.clone())).collect();
     let cleared = tokio::task::spawn_blocking(|| incoming.clear_place()).await;
     let cleared = cleared.map_err(|_| at(&path)(given_up()))??;
-    close_steps(copy, now()).await?;
-    Ok((cleared, Restored { aside: None, revoked_since, is_unread, opens_again_by }))
+    // A key that was revoked stays so, whatever is restored after this.
+    close_steps(copy, now(), &again).await?;
+    Ok((cleared, restored))
 }
 
-/// The API keys, and the keys that open the vault.
-type Keys = (Vec<Versioned<KeptKey>>, Vec<(VaultKey, KeyCheck)>);
+type Key = Versioned<KeptKey>;
 
-/// Checks a backup, and returns its live keys.
-async fn checked(copy: &Vault) -> Result<Keys, StoreError> {
+/// What a vault knows that a restore compares.
+struct Known {
+    vault: VaultId,
+    keys: Vec<Key>,
+    /// The keys that open the vault.
+    ways: Vec<(VaultKey, KeyCheck)>,
+    /// The end of the audit log.
+    end: End,
+}
+
+/// Checks a backup.
+async fn checked(copy: &Vault) -> Result<Known, StoreError> {
     if let Some(what) = copy.examine().await?.problems.into_iter().next() {
         return Err(StoreError::Damaged { what });
     }
     if let Some((_, finding)) = copy.verify(&[]).await?.finding {
         return Err(StoreError::Damaged { what: format!("audit log: {finding}") });
     }
-    live_keys(copy).await
+    known_to(copy).await
 }
 
-async fn live_keys(vault: &Vault) -> Result<Keys, StoreError> {
-    let mut keys = vault.every_key().await?;
-    keys.retain(|kept| kept.key.revoked_at.is_none());
-    Ok((keys, vault.vault_keys_with_checks().await?))
+async fn known_to(vault: &Vault) -> Result<Known, StoreError> {
+    Ok(Known {
+        vault: vault.status().vault,
+        keys: vault.every_key().await?,
+        ways: vault.vault_keys_with_checks().await?,
+        end: end_of(vault.store(), vault.keyring(), 0).await?,
+    })
 }
 
-/// The live keys of the vault that is to be replaced. If there is no such vault, every key of the backup is as it
-/// should be.
-async fn keys_of_replaced(request: &VaultRequest, random: SharedRandom) -> Result<Keys, OpenError> {
+/// Reads the vault that is to be replaced. If there is no such vault, every key of the backup is as it should be.
+async fn known_to_replaced(request: &VaultRequest, random: SharedRandom) -> Result<Known, OpenError> {
     let store = OpenRequest { make: false, ..request.store.clone() };
     let vault = open_as_it_is(&VaultRequest { store, state_dir: None, ..request.clone() }, random).await?;
     let path = vault.status().store.location.clone();
-    let keys = live_keys(&vault).await.map_err(at(&path));
+    let known = known_to(&vault).await.map_err(at(&path));
     vault.close().await.map_err(at(&path))?;
-    keys
-}
-
-fn is_same(known: &Versioned<KeptKey>, key: &Versioned<KeptKey>) -> bool {
-    known.key.id == key.key.id
+    known
 }

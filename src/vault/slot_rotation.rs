@@ -14,6 +14,7 @@
 use std::{
     collections::BTreeMap,
     fs::{File, TryLockError},
+    slice,
     sync::Arc,
 };
 
@@ -74,6 +75,10 @@ impl Vault {
             return Err(SlotError::Begun(replaced));
         }
         let Some(own) = source.own_key(self.spot()).await? else {
+            // Another derivation of the same passphrase is another key, but keeps nobody out.
+            if source.key(self.spot(), slice::from_ref(slot)).await.is_ok_and(|key| key.0.is_checked_by(&slot.check)) {
+                return Err(SlotError::Same(id));
+            }
             let new = source.new_key(self.spot(), self.core.random.as_ref()).await?;
             return self.swap(&header, id, &new, entry).await;
         };
@@ -224,7 +229,7 @@ mod tests {
             time::Timestamp,
         },
         random::SystemRandom,
-        vault::{self, OpenRequest, VaultRequest, Writes},
+        vault::{self, OpenRequest, Passphrase, VaultRequest, Writes},
     };
 
     /// A vault with a key file, and the file.
@@ -381,6 +386,21 @@ mod tests {
         let refused = vault.rotate_slot(2, &variable(), &entry()).await.unwrap_err();
         assert!(matches!(refused, SlotError::Same(2)), "{refused}");
         assert_eq!(fs::read_to_string(file_of(&vault)).unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn a_passphrase_is_not_replaced_by_the_same_one() {
+        let (world, vault, _) = opened().await;
+        let source = |passphrase| Source::passphrase(Passphrase::new(passphrase));
+        let (old, new) = ("correct horse battery staple", "staple battery horse correct");
+        let key = vault.new_key(&source(old)).await.unwrap();
+        vault.add_slot(&key, None, entry()).await.unwrap();
+        let refused = vault.rotate_slot(1, &source(old), &entry()).await.unwrap_err();
+        assert!(matches!(refused, SlotError::Same(1)), "{refused}");
+        let rotated = vault.rotate_slot(1, &source(new), &entry()).await.unwrap();
+        assert_eq!((rotated.source, world.files()), (Some(SourceKind::Passphrase), 1));
+        let slots = vault.header().await.unwrap().keys.slots.clone();
+        assert!(source(old).key(vault.spot(), &slots).await.is_err());
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use data_encoding::BASE64;
@@ -18,11 +18,12 @@ use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 
 use super::{
+    OpenError,
     keyring::Keyring,
     ledger::{end_of, is_kept},
 };
 use crate::{
-    domain::audit::ChainHead,
+    domain::{audit::ChainHead, time::Timestamp},
     store::{Store, StoreError, create_private_dir, sync_folder},
 };
 
@@ -47,8 +48,20 @@ pub(super) struct StateFile {
 /// The vault is older than its state file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Older {
-    /// The number of missing rows of the audit log, by the difference of row numbers.
-    pub(super) rows: u64,
+    /// The last row of the chain that the vault has.
+    pub(super) ends_with: u64,
+    /// The last row of the chain that this machine saw. Equal to or below `ends_with` if the vault went on otherwise.
+    pub(super) seen: u64,
+    /// When this machine last recorded a row, if the file's time is known.
+    pub(super) seen_at: Option<Timestamp>,
+}
+
+impl Older {
+    /// The error about the vault at a place.
+    pub(super) const fn at(self, path: PathBuf) -> OpenError {
+        let Self { ends_with, seen, seen_at } = self;
+        OpenError::Older { path, ends_with, seen, seen_at }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,7 +93,7 @@ impl StateFile {
         for known in known {
             if !is_kept(store, &self.keyring, &known).await? {
                 let end = end_of(store, &self.keyring, known.chain).await?;
-                return Ok(Some(Older { rows: known.seq.saturating_sub(end.tail.seq) }));
+                return Ok(Some(Older { ends_with: end.tail.seq, seen: known.seq, seen_at: self.written_at() }));
             }
         }
         Ok(None)
@@ -90,6 +103,13 @@ impl StateFile {
     pub(super) fn end_of(&self, chain: u32) -> Option<ChainHead> {
         // An unreadable file was already reported when the vault was opened.
         self.read().unwrap_or_default().into_iter().find(|known| known.chain == chain)
+    }
+
+    /// When the file was last written, by any process.
+    fn written_at(&self) -> Option<Timestamp> {
+        let modified = fs::metadata(self.path.as_ref()?).and_then(|file| file.modified()).ok()?;
+        let since = modified.duration_since(UNIX_EPOCH).ok()?;
+        Some(Timestamp::from_seconds(i64::try_from(since.as_secs()).ok()?))
     }
 
     /// Whether the file should be written now.

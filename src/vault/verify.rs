@@ -74,10 +74,15 @@ pub enum Finding {
     Knot(u64),
     /// An archive ends before the first row that the vault still has.
     #[error(
-        "the archive ends before row {0}, with which the audit log begins: its end was cut off, or the next rows are in another \
-         file (give all files, the oldest first)"
+        "the archive ends before row {0}, with which the audit log begins: its end was cut off, the next rows are in another file \
+         (give all files, the oldest first), or they were pruned without an archive (`countersign audit list --action trail.prune`)"
     )]
     Unarchived(u64),
+    /// An archive ends with a row that the vault has not, or has another one in its place.
+    #[error(
+        "row {0}, with which the archive ends, is not the vault's: the vault was restored to an earlier state, or is another one"
+    )]
+    Branch(u64),
     /// An anchor kept outside does not match.
     #[error("row {0} is not the one that the given anchor vouches for")]
     Anchor(u64),

@@ -1,7 +1,12 @@
 //! Anchors: the ends of the audit log's chains at some time, kept outside the vault, so that cutting off rows at the
 //! end is detected.
 
-use std::{fs::OpenOptions, io::Write as _, path::PathBuf, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -11,6 +16,8 @@ use crate::domain::{audit::ChainHead, time::Timestamp};
 
 /// The largest file of anchors, in bytes: one anchor a minute for two months.
 const ANCHORS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The longest line of such a file.
+const LINE_BYTES_MAX: u64 = 4096;
 /// The shortest interval at which anchors are appended.
 const EVERY_MIN: Duration = Duration::from_secs(1);
 
@@ -66,11 +73,16 @@ impl Anchor {
 pub(super) fn read(args: &VerifyArgs, console: &mut Console) -> Result<Vec<ChainHead>, Failure> {
     let Some(path) = &args.anchors else { return Ok(Vec::new()) };
     let text = console.read_text("--anchors", path, ANCHORS_BYTES_MAX)?;
-    let lines = text.lines().zip(1_u64..).filter(|(line, _)| !line.trim().is_empty());
+    let lines = text.split_inclusive('\n').zip(1_u64..).filter(|(line, _)| !line.trim().is_empty());
     lines
-        .map(|(line, number)| {
-            let anchor = serde_json::from_str::<Anchor>(line).ok().and_then(|anchor| anchor.head());
-            anchor.ok_or_else(|| Failure::invalid(format!("line {number} of the anchors is no anchor")))
+        .filter_map(|(line, number)| {
+            let anchor = serde_json::from_str::<Anchor>(line);
+            // The last line was cut off while it was written.
+            if !line.ends_with('\n') && anchor.as_ref().is_err_and(serde_json::Error::is_eof) {
+                return None;
+            }
+            let anchor = anchor.ok().and_then(|anchor| anchor.head());
+            Some(anchor.ok_or_else(|| Failure::invalid(format!("line {number} of the anchors is no anchor"))))
         })
         .collect()
 }
@@ -102,11 +114,26 @@ pub(super) async fn head(args: &HeadArgs, session: &mut Session) -> Result<Endin
     }
 }
 
-/// Appends a line with one write, durably: an anchor that a power cut removes proves nothing.
+/// Appends a line with one write, durably: an anchor that a power cut removes proves nothing. A line that was cut off
+/// while it was written is overwritten.
 fn append(path: &std::path::Path, anchor: &Anchor) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(anchor)?;
     line.push(b'\n');
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    file.lock()?;
+    let bytes = file.seek(SeekFrom::End(0))?;
+    let from = bytes.saturating_sub(LINE_BYTES_MAX);
+    file.seek(SeekFrom::Start(from))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    let last = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    match serde_json::from_slice::<Anchor>(end.get(last..).unwrap_or_default()) {
+        Err(_) if last == end.len() => {}
+        Err(cause) if cause.is_eof() && (last > 0 || from == 0) => file.set_len(from.saturating_add(last as u64))?,
+        Err(_) => return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "it does not end with an anchor")),
+        Ok(_) => line.insert(0, b'\n'),
+    }
+    file.seek(SeekFrom::End(0))?;
     file.write_all(&line)?;
     file.sync_data()
 }
@@ -131,6 +158,33 @@ mod tests {
         let read = serde_json::from_str::<Anchor>(&line).unwrap().head();
 
         assert_eq!(read, Some(ChainHead { chain: 0, seq: 7, mac: [0xAB; 32] }));
+    }
+
+    #[test]
+    fn an_anchor_that_was_cut_off_is_overwritten_and_what_is_no_anchor_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("anchors");
+        let anchor = |seq| Anchor::of(ChainHead { chain: 0, seq, mac: [0xAB; 32] }, Timestamp::from_seconds(0));
+        let line = |seq| serde_json::to_string(&anchor(seq)).unwrap() + "\n";
+        let cases = [
+            (String::new(), Some(String::new())),
+            (line(1), Some(line(1))),
+            (line(1).trim_end().to_owned(), Some(line(1))),
+            (format!("{}{}", line(1), &line(2)[..40]), Some(line(1))),
+            (line(1)[..40].to_owned(), Some(String::new())),
+            (format!("{}{{\"seq\":", line(1)), Some(line(1))),
+            ("c2VjcmV0".to_owned(), None),
+            (format!("{}c2VjcmV0", line(1)), None),
+        ];
+        for (was, kept) in cases {
+            std::fs::write(&file, &was).unwrap();
+            let appended = append(&file, &anchor(9));
+            let now = std::fs::read_to_string(&file).unwrap();
+            match kept {
+                Some(kept) => assert_eq!((appended.is_ok(), now), (true, kept + &line(9)), "{was}"),
+                None => assert_eq!((appended.is_ok(), now), (false, was)),
+            }
+        }
     }
 
     #[test]

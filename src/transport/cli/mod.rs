@@ -10,6 +10,7 @@ mod anchors;
 mod audit;
 mod audit_pages;
 mod audit_table;
+mod audit_verify;
 mod browser;
 mod clipboard;
 mod code;

@@ -184,6 +184,15 @@ pub enum Confinement {
     Command,
 }
 
+/// Rows of the audit log that a restored vault does not have, as JSON.
+#[derive(Serialize)]
+struct LostRows {
+    first: u64,
+    last: u64,
+    /// The time of the last row.
+    until: String,
+}
+
 /// A restored vault, as JSON.
 #[derive(Serialize)]
 struct RestoredAnswer<'a> {
@@ -194,6 +203,10 @@ struct RestoredAnswer<'a> {
     revoked_since: Vec<String>,
     /// Whether the replaced vault could not be read, so that more may have been revoked or removed.
     replaced_unread: bool,
+    /// Whether the replaced vault was another one, not an older or newer state of this.
+    replaced_other: bool,
+    /// The rows of the audit log that only the replaced vault has; null if there are none, or it is not known.
+    lost: Option<LostRows>,
     /// Keys of the vault, by their numbers, that had been removed since the backup.
     opens_again_by: Vec<u8>,
     status: &'static str,
@@ -265,7 +278,7 @@ pub fn ask_to_restore(console: &mut Console, agreed: bool) -> Result<(), Failure
 }
 
 fn restored(session: &mut Session) -> Result<Ending, Failure> {
-    let Restored { aside, revoked_since, is_unread, opens_again_by } =
+    let Restored { aside, revoked_since, is_unread, lost, is_other, opens_again_by } =
         session.vault.restored.clone().unwrap_or_default();
     let aside = aside.map(|path| path.display().to_string());
     let answer = RestoredAnswer {
@@ -273,6 +286,8 @@ fn restored(session: &mut Session) -> Result<Ending, Failure> {
         replaced: aside.as_deref(),
         revoked_since: revoked_since.iter().map(|(id, _)| id.to_string()).collect(),
         replaced_unread: is_unread,
+        replaced_other: is_other,
+        lost: lost.map(|(first, last, until)| LostRows { first, last, until: until.to_string() }),
         opens_again_by: opens_again_by.iter().map(|key| key.id).collect(),
         status: OK,
     };
@@ -281,7 +296,16 @@ fn restored(session: &mut Session) -> Result<Ending, Failure> {
         if let Some(aside) = &aside {
             console.line(&format!("replaced vault: {aside}"))?;
         }
-        let revoked = |(id, name): &(KeyId, Name)| console.line(&format!("revoked since: the key \"{name}\" ({id})"));
+        if is_other {
+            console.line("The replaced vault is another one, not an older or newer state of this.")?;
+        }
+        if let Some(LostRows { first, last, until }) = &answer.lost {
+            console.line(&format!(
+                "lost: rows {first} to {last} of the audit log, until {until}, and what they tell of"
+            ))?;
+        }
+        let revoked =
+            |(id, name): &(KeyId, Name)| console.line(&format!("revoked or removed since: the key \"{name}\" ({id})"));
         revoked_since.iter().try_for_each(revoked)?;
         opens_again_by.iter().try_for_each(|key| {
             let source = key.source.map_or("unknown", SourceKind::as_str);
@@ -297,7 +321,7 @@ fn restored(session: &mut Session) -> Result<Ending, Failure> {
     }
     session.console.note(
         "Codes come again in two and a half minutes. API keys are off: `countersign key list` shows them, and `countersign key enable` lets \
-         those in that should be, not the revoked ones. Delete again what was deleted since.",
+         those in that should be. Delete again what was deleted since.",
     );
     Ok(Ending::Done)
 }

@@ -106,7 +106,7 @@ pub enum KeyError {
         what: String,
     },
     /// The file with a passphrase or with words does not exist.
-    #[error("there is no file {}, which --key-source names", without_seeds(.0))]
+    #[error("there is no file {}, which the source names", without_seeds(.0))]
     NoFile(PathBuf),
     /// A passphrase that is too short for a new slot, for example.
     #[error("the passphrase {0}")]

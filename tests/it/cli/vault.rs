@@ -1,6 +1,12 @@
 //! `countersign vault`.
 
-use countersign::store::Kind;
+use std::time::Duration;
+
+use countersign::{
+    clock::{Clock as _, SystemClock},
+    domain::time::Timestamp,
+    store::Kind,
+};
 
 use super::{Person, text_of};
 use crate::kit::RFC_SEED;
@@ -205,6 +211,12 @@ fn an_older_copy_is_refused_until_a_person_goes_on_with_it() {
     let (person, copy) = with_an_old_copy();
     let refused = person.run(&["secret", "list"]).refused(78);
     assert!(refused.contains("is older than the vault that was last open here: 1 row of its audit log"), "{refused}");
+    let rows = " is missing (row 4); it may give codes of steps up to ";
+    let (_, until) = refused.split_once(rows).unwrap_or_else(|| panic!("{refused}"));
+    let until: Timestamp = until.split(' ').next().unwrap().parse().unwrap();
+    // A step can be reserved two minutes ahead.
+    let ahead = SystemClock.now().until(until);
+    assert!((Duration::from_secs(60)..=Duration::from_secs(121)).contains(&ahead), "{refused}");
     assert!(refused.contains("run `countersign vault accept-loss`"), "{refused}");
     assert!(person.run(&["vault", "accept-loss"]).refused(2).contains("--yes"));
     assert_eq!(std::fs::read(person.home().join(".local/share/countersign/vault.db")).unwrap(), copy);
@@ -425,7 +437,8 @@ fn a_restored_backup_revives_no_key_and_gives_no_step_twice_and_what_it_replaces
         keys.iter().find(|key| key["name"] == name).unwrap().clone()
     };
     assert_eq!(revoked, &[key("stolen")["key_id"].clone()]);
-    assert!(["kept", "stolen"].iter().all(|name| key(name)["off_since"].is_string()), "{keys}");
+    assert!(key("kept")["off_since"].is_string() && key("stolen")["revoked_at"].is_string(), "{keys}");
+    assert!(person.run(&["key", "enable", "stolen"]).refused(1).contains("revoked"));
     assert_eq!(person.run(&["secret", "list", "--json"]).json().pointer("/totp_secrets/1"), None);
     let busy = person.run(&["code", "alice", "--max-wait", "1"]).refused(1);
     assert!(
@@ -434,12 +447,59 @@ fn a_restored_backup_revives_no_key_and_gives_no_step_twice_and_what_it_replaces
         "{busy}"
     );
     assert!(person.run(&["vault", "doctor"]).ok().starts_with("sound: 1 secret"));
+    // Restored once more, the backup still revives no key.
+    let again = person.run(&["vault", "restore", "b.db", "--yes", "--json"]).json();
+    assert_eq!(again["revoked_since"], restored["revoked_since"]);
+    assert!(person.run(&["key", "enable", "stolen"]).refused(1).contains("revoked"));
     // The replaced vault is complete: its write-ahead log is beside it.
     let replaced = std::path::PathBuf::from(text_of(&restored, "/replaced"));
     let again = person.run(&["vault", "restore", replaced.to_str().unwrap(), "--yes"]);
     assert!(again.err.contains("API keys are off"), "{again:?}");
     assert_eq!(person.run(&["secret", "list", "--json"]).json()["totp_secrets"].as_array().unwrap().len(), 2);
     assert_eq!(copies(&person), Vec::<String>::new());
+}
+
+#[test]
+fn a_key_that_was_off_in_a_backup_and_revoked_since_stays_revoked() {
+    let person = Person::with_alice();
+    person.run(&["key", "create", "--name", "stolen"]).ok();
+    person.run(&["vault", "backup", "a.db"]).ok();
+    person.run(&["vault", "restore", "a.db", "--yes"]).ok();
+    person.run(&["vault", "backup", "b.db"]).ok();
+    person.run(&["key", "enable", "stolen"]).ok();
+    person.run(&["key", "revoke", "stolen", "--yes"]).ok();
+    person.run(&["vault", "restore", "b.db", "--yes"]).ok();
+    assert!(person.run(&["key", "enable", "stolen"]).refused(1).contains("revoked"));
+}
+
+#[test]
+fn a_restore_names_what_is_lost() {
+    let person = Person::with_alice();
+    person.run(&["vault", "backup", "b.db"]).ok();
+    let first = person.run(&["audit", "list", "--json"]).json()["rows"].as_array().unwrap().len();
+    person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--allow-duplicate", "--stdin"]).ok();
+    let last = person.run(&["audit", "list", "--json"]).json()["rows"].as_array().unwrap().len();
+    let restored = person.run(&["vault", "restore", "b.db", "--yes", "--json"]).json();
+    assert_eq!(restored["lost"]["first"], first + 1, "{restored}");
+    assert!(restored["lost"]["last"] == last && restored["lost"]["until"].is_string(), "{restored}");
+    person.run(&["vault", "backup", "c.db"]).ok();
+    assert!(person.run(&["vault", "restore", "c.db", "--yes"]).ok().find("lost").is_none());
+    let told = person.run(&["vault", "restore", "b.db", "--yes"]).ok();
+    assert!(told.contains("lost: rows ") && told.contains(" of the audit log, until "), "{told}");
+}
+
+#[test]
+fn the_restored_backup_of_another_vault_says_so_and_nothing_of_keys() {
+    let (person, other) = (Person::with_alice(), Person::with_alice());
+    other.run(&["key", "create", "--name", "ci"]).ok();
+    let made = other.run(&["vault", "backup", "b.db", "--json"]).json();
+    copy_key(&made, &person);
+    let backup = other.home().join("b.db");
+    let restored = person.run(&["vault", "restore", backup.to_str().unwrap(), "--yes", "--json"]).json();
+    assert_eq!(restored["replaced_other"], true, "{restored}");
+    for name in ["revoked_since", "opens_again_by"] {
+        assert_eq!(restored[name], serde_json::json!([]), "{name}");
+    }
 }
 
 #[test]

@@ -47,7 +47,8 @@ async fn archived() -> (Vault, std::path::PathBuf) {
 async fn an_archive_is_verified_up_to_where_the_log_begins() {
     let (vault, file) = archived().await;
     let spans = vec![(0, 1, 11)];
-    assert_eq!(checked(&vault, &file).await.unwrap(), ArchiveReport { rows: 11, spans, finding: None });
+    let sound = ArchiveReport { rows: 11, spans, fenced: Vec::new(), finding: None };
+    assert_eq!(checked(&vault, &file).await.unwrap(), sound);
 
     let text = fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -166,6 +167,122 @@ async fn what_people_read_in_an_archive_is_what_its_macs_cover() {
 }
 
 #[tokio::test]
+async fn a_line_of_an_archive_has_the_fields_that_were_written_and_no_others() {
+    let (vault, file) = archived().await;
+    let whole = fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sound_with = async |number: usize, line: Vec<Value>| {
+        let mut lines = lines.clone();
+        lines.splice(number..=number, line);
+        fs::write(&file, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        checked(&vault, &file).await.is_ok_and(|report| report.finding.is_none())
+    };
+    assert!(sound_with(3, vec![lines[3].clone()]).await);
+    for number in 0..lines.len() {
+        let mut more = lines[number].clone();
+        more["note"] = "all is well".into();
+        assert!(!sound_with(number, vec![more]).await, "a field more in line {number}");
+    }
+    for name in lines[3].as_object().unwrap().keys() {
+        let mut less = lines[3].clone();
+        less.as_object_mut().unwrap().remove(name);
+        assert!(!sound_with(3, vec![less]).await, "no {name}");
+    }
+    // A row that only looks like one, where an anchor may stand.
+    let mut forged = lines[3].clone();
+    forged["action"] = "secret.export".into();
+    for names in [&["stored"][..], &["stored_at"], &["stored", "stored_at"]] {
+        let mut forged = forged.clone();
+        names.iter().for_each(|name| drop(forged.as_object_mut().unwrap().remove(*name)));
+        assert!(!sound_with(3, vec![lines[3].clone(), forged]).await, "no {names:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_interrupted_pruning_left_in_an_archive_is_no_obstacle() {
+    let mut row = 11;
+    let (vault, file) = archived().await;
+    for cut in [Some(1), Some(60), Some(500), None] {
+        let whole = fs::read_to_string(&file).unwrap();
+        let last = whole.lines().last().unwrap();
+        // A row that was cut off, or one that lacks its line break alone.
+        let left = cut.map_or_else(|| whole.trim_end().to_owned(), |cut| format!("{whole}{}", &last[..cut]));
+        fs::write(&file, left).unwrap();
+        let report = checked(&vault, &file).await.unwrap();
+        assert_eq!((report.spans, report.finding), (vec![(0, 1, row)], None), "{cut:?}");
+        row += 1;
+        vault.clock.set_seconds(NOW + (364 + i64::try_from(row).unwrap()) * DAY);
+        assert_eq!(pruned(&vault, 366, &file).await, 1);
+        let report = checked(&vault, &file).await.unwrap();
+        assert_eq!((report.rows, report.spans, report.finding), (row, vec![(0, 1, row)], None), "{cut:?}");
+    }
+}
+
+#[tokio::test]
+async fn rows_are_appended_only_to_an_archive_from_which_the_log_goes_on() {
+    let (vault, file) = archived().await;
+    let (other, others) = archived().await;
+    let whole = fs::read_to_string(&file).unwrap();
+    let aside = |name: &str, text: &str| {
+        let file = file.with_file_name(name);
+        fs::write(&file, text).unwrap();
+        file
+    };
+    vault.clock.set_seconds(NOW + 376 * DAY);
+    other.clock.set_seconds(NOW + 376 * DAY);
+    let before = |vault: &Vault| vault.service.now().minus(Duration::from_hours(24 * 366));
+    let cut = whole.match_indices('\n').nth(9).unwrap().0 + 1;
+    for (path, why) in [
+        (aside("key", "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3I=\n"), "line 1 is no line of an archive"),
+        (aside("key-without-end", "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3I="), "line 1 is no line"),
+        (aside("short", &whole[..cut]), "name a new file"),
+        (aside("changed", &whole.replacen("code.get", "code.got", 1)), "name a new file"),
+        (others.clone(), "name a new file"),
+        (aside("vault.db", "SQLite format 3\0\u{10}\0"), "line 1 is no line of an archive"),
+    ] {
+        let was = fs::read(&path).unwrap();
+        let pruning = PruneAudit { before: before(&vault), archive: Some(path.clone()) };
+        let refused = vault.service.perform(&vault.person, pruning).await.unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+        assert!(fs::read(&path).unwrap() == was, "{}", path.display());
+    }
+    assert_eq!(vault.all_rows(AuditFilter::default()).await.first().map(|row| row.seq), Some(12));
+    // Only one process at a time appends.
+    let held = fs::File::open(&file).unwrap();
+    held.lock().unwrap();
+    let pruning = PruneAudit { before: before(&vault), archive: Some(file.clone()) };
+    let refused = vault.service.perform(&vault.person, pruning).await.unwrap_err();
+    assert!(refused.to_string().contains("another process is appending"), "{refused}");
+    drop(held);
+    assert_eq!(pruned(&vault, 366, &file).await, 1);
+    // After a pruning without an archive, the rows in between are nowhere.
+    vault.clock.set_seconds(NOW + 378 * DAY);
+    vault.service.perform(&vault.person, PruneAudit { before: before(&vault), archive: None }).await.unwrap();
+    let refused =
+        vault.service.perform(&vault.person, PruneAudit { before: before(&vault), archive: Some(file.clone()) });
+    let refused = refused.await.unwrap_err().to_string();
+    assert!(
+        refused.contains("they were pruned without an archive") && refused.contains("name a new file"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn an_archive_that_has_only_the_place_where_the_log_begins_is_not_sound() {
+    let (vault, file) = archived().await;
+    let whole = fs::read_to_string(&file).unwrap();
+    let last: Value = serde_json::from_str(whole.lines().last().unwrap()).unwrap();
+    let anchor = serde_json::json!({ "chain": 0, "seq": last["seq"], "mac": last["mac"] });
+    fs::write(&file, format!("{anchor}\n")).unwrap();
+    let found = checked(&vault, &file).await.unwrap().finding.unwrap().1.to_string();
+    assert!(found.starts_with("the archive ends before row 12"), "{found}");
+    // It is what a pruning leaves that was interrupted at its first row, which is repeated.
+    vault.clock.set_seconds(NOW + 376 * DAY);
+    assert_eq!(pruned(&vault, 366, &file).await, 1);
+    assert_eq!(checked(&vault, &file).await.unwrap().spans, [(0, 12, 12)]);
+}
+
+#[tokio::test]
 async fn an_archive_may_be_in_several_files() {
     let (vault, file) = archived().await;
     let whole = fs::read_to_string(&file).unwrap();
@@ -193,7 +310,8 @@ async fn a_vault_of_which_nothing_was_pruned_needs_no_archive() {
     let vault = Vault::new();
     let file = vault.dir.path().join("archive.jsonl");
     fs::write(&file, "").unwrap();
-    assert_eq!(checked(&vault, &file).await.unwrap(), ArchiveReport { rows: 0, spans: Vec::new(), finding: None });
+    let report = checked(&vault, &file).await.unwrap();
+    assert_eq!((report.rows, report.spans, report.finding), (0, Vec::new(), None));
 }
 
 #[cfg(unix)]

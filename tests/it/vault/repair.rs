@@ -227,6 +227,46 @@ async fn pruning_goes_on_over_a_fence_and_its_archive_verifies() {
     }
     let report = check.end().await.unwrap();
     assert_eq!((report.rows, report.finding), (6, None), "rows 1 to 3, the fence, and rows 8 and 9");
+    assert_eq!(report.fenced, [(0, 4, 7)]);
+}
+
+#[tokio::test]
+async fn a_fence_may_stand_for_rows_that_an_interrupted_pruning_archived_before_they_were_damaged() {
+    let world = twelve_rows().await;
+    let entry = world.entry(Action::AuditPrune);
+    let mut kept = Vec::new();
+    let keep = |kept: &mut Vec<_>, what: Archived<'_>| match what {
+        Archived::From(head) => kept.push(Err(head)),
+        Archived::Row(_, stored) => kept.push(Ok(stored.clone())),
+        Archived::Whole => {}
+    };
+    let fifth = NOW.plus(Duration::from_millis(5500));
+    let mut full = |what: Archived<'_>| {
+        let is_end = matches!(what, Archived::Whole);
+        keep(&mut kept, what);
+        if is_end { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    };
+    world.vault.prune(fifth, &entry, Some(&mut full)).await.unwrap_err();
+    let archived = kept.len();
+    world.folder.edit("DELETE FROM audit WHERE place BETWEEN 4 AND 6");
+    repaired(&world, None).await;
+    assert_eq!(fenced(&world).await, [(4, 7)]);
+    let mut whole = |what: Archived<'_>| {
+        keep(&mut kept, what);
+        Ok(())
+    };
+    world.vault.prune(fifth, &entry, Some(&mut whole)).await.unwrap();
+    let begins = kept.iter().filter(|line| line.is_err()).count();
+    assert!(begins == 2 && archived > 4, "two runs, the first up to row 4 at least");
+    let mut check = world.vault.check_archive();
+    for line in kept {
+        match line {
+            Err(head) => check.from(head).unwrap(),
+            Ok(row) => drop(check.row(row).unwrap()),
+        }
+    }
+    let report = check.end().await.unwrap();
+    assert_eq!((report.fenced, report.finding), (vec![(0, 4, 7)], None));
 }
 
 /// Places are numbers of 40 bits in each chain. One row at the last of them must not make any operation walk to it.
@@ -277,7 +317,7 @@ async fn an_older_copy_is_no_damage_that_a_repair_mends() {
     let before = std::fs::read(world.folder.file()).unwrap();
     for act in [Act::Plan, Act::Carry] {
         let refused = attempt(&world, None, act).await.unwrap_err();
-        assert!(matches!(refused, OpenError::Older { rows: 1, .. }), "{refused}");
+        assert!(matches!(refused, OpenError::Older { ends_with, seen, .. } if seen == ends_with + 1), "{refused}");
     }
     assert_eq!(std::fs::read(world.folder.file()).unwrap(), before);
 }
