@@ -271,19 +271,6 @@
     return null;
   }
 
-  // A cross, which closes something.
-  const CROSS = /^[\sx×✕✖✗✘⨯]+$/iu;
-
-  /** The only button of the smallest group around a box that has one, whatever its words, unless they lead elsewhere. */
-  function loneButton(box) {
-    const isMeant = (button) => isUsable(button) && isShown(button) && isGo(button) !== null && !CROSS.test(textOf(button)) && !isOthers(button, box);
-    for (const group of ancestors(box)) {
-      const near = everywhere(BUTTONS, group).filter(isMeant);
-      if (near.length > 0) return near.length === 1 ? near[0] : null;
-    }
-    return null;
-  }
-
-  const dom = { getter, method, documentOf, isConnected, rootOf };
-  return { dom, originNow, topTitle, find, isEditable, buttonFor, loneButton, isUsable };
+  const dom = { getter, method, documentOf, isConnected, matches, rootOf };
+  return { dom, originNow, topTitle, find, isEditable, buttonFor, isUsable };
 }

@@ -1,6 +1,6 @@
 // The script that types a one-time code into a page and submits it. The program evaluates `(page.js)((find.js)(words.js))` in an isolated
 // world of exactly one frame, where no script of the page can reach it, and calls the methods of what that returns.
-({ dom: { getter, method, documentOf, isConnected, rootOf }, originNow, topTitle, find, isEditable, buttonFor, loneButton, isUsable }) => {
+({ dom: { getter, method, documentOf, isConnected, matches, rootOf }, originNow, topTitle, find, isEditable, buttonFor, isUsable }) => {
   const readyState = getter(Document, "readyState");
   const send = method(EventTarget, "dispatchEvent");
   const { get: getValue, set: setValue } = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value");
@@ -150,14 +150,13 @@
   const click = (button) =>
     button instanceof HTMLElement ? clickHtml(button) : send(button, new MouseEvent("click", { ...BUBBLES, cancelable: true, view: self }));
   const requestSubmit = method(HTMLFormElement, "requestSubmit");
-  /** The milliseconds in which a page that handles Enter begins a request, and after which one without a sign ignores it. */
-  const BEGINS_WITHIN = 100;
-  const IGNORED_AFTER = 1000;
+  /** The milliseconds in which a page that handles Enter begins a request. */
+  const BEGINS_WITHIN = 300;
 
   function push() {
     if (isTaken()) return "submitted";
     const box = filled.place.boxes.at(-1);
-    if (filled.entered) return afterEnter(box);
+    if (filled.entered) return afterEnter();
     const button = buttonFor(box);
     if (button && !isUsable(button)) return "pending";
     if (button) return (click(button), filled.isInvalid && filled.submits === 0 ? "filled" : "submitted");
@@ -176,7 +175,8 @@
     const entered = { at: performance.now(), url: location.href, isSent: false };
     filled.entered = entered;
     const sign = () => (entered.isSent = true);
-    const changes = new MutationObserver(sign);
+    // A page that counts down changes by itself, so only what happens in the same task is a sign.
+    const changes = new MutationObserver((list) => list.some(isReaction) && sign());
     for (const root of new Set([document, rootOf(box)])) {
       changes.observe(root, { subtree: true, childList: true, attributes: true, characterData: true });
     }
@@ -187,23 +187,22 @@
     if (!strike(box, "keydown", "Enter")) sign();
     else strike(box, "keypress", "Enter");
     await turn();
-    changes.disconnect();
     if (isIn(filled.place)(box)) strike(box, "keyup", "Enter");
     await turn();
-    return afterEnter(box);
+    changes.disconnect();
+    return afterEnter();
   }
+
+  /** Some pages note every key at their root. */
+  const isReaction = ({ type, target }) => type !== "attributes" || !matches(target, "html, body");
 
   const isBegunBy = ({ at }) => ({ initiatorType, startTime }) =>
     /^(fetch|xmlhttprequest|beacon)$/.test(initiatorType) && startTime >= at && startTime < at + BEGINS_WITHIN;
 
-  /** What became of Enter. If it did nothing, a button is what is left. */
-  function afterEnter(box) {
-    const { at, url, isSent } = filled.entered;
-    if (isSent || isTaken() || location.href !== url) return "submitted";
-    const button = performance.now() - at < IGNORED_AFTER ? null : loneButton(box);
-    if (!button) return "pending";
-    click(button);
-    return "submitted";
+  /** Whether the page reacted to Enter. If it did not, the code stays: another button could do anything. */
+  function afterEnter() {
+    const { url, isSent } = filled.entered;
+    return isSent || isTaken() || location.href !== url ? "submitted" : "pending";
   }
 
   /** Does something while it notices what forms do. */

@@ -37,6 +37,8 @@ pub struct HandedDecoy {
     pub key: Option<KeyId>,
     /// The seat for which it was handed out.
     pub seat: Option<SeatId>,
+    /// Whether a code was taken in its place.
+    pub is_spent: bool,
 }
 
 /// The holder whose codes are counted per secret over the last hour: a key or a seat.

@@ -99,9 +99,19 @@ impl Exchange {
         {
             return Ok(Arc::clone(bound));
         }
-        let bound = Bound::from(self.perform(GuardedOrigins).await?);
-        *kept = Some((Instant::now(), Arc::clone(&bound)));
-        Ok(bound)
+        match (self.perform(GuardedOrigins).await, &*kept) {
+            (Ok(read), _) => {
+                let bound = Bound::from(read);
+                *kept = Some((Instant::now(), Arc::clone(&bound)));
+                Ok(bound)
+            }
+            // Without the vault no code can be taken, but other hosts can be reached.
+            (Err(refusal), Some((_, bound))) => {
+                tracing::warn!(%refusal, "the origins can't be read; the guard goes on with those that it knows");
+                Ok(Arc::clone(bound))
+            }
+            (Err(refusal), None) => Err(refusal),
+        }
     }
 
     /// The decoys that work at an origin.
@@ -127,7 +137,11 @@ impl Exchange {
         };
         let Some(decoy) = decoys.iter().find(|decoy| decoy.digits.digits() == digits) else { return Ok(None) };
         let cell = self.cell(decoy);
-        let spent = cell.get_or_try_init(|| self.spend(decoy, origin)).await?;
+        let spent = match cell.get_or_try_init(|| self.spend(decoy, origin)).await {
+            // It has expired since the decoys were read, or another guard has spent it.
+            Err(Refusal::Invalid { field: "step", .. }) => return Ok(None),
+            spent => spent?,
+        };
         let works = spent.origin == *origin && self.service.now() < spent.until;
         Ok(works.then(|| Zeroizing::new(spent.code.digits().to_owned())))
     }

@@ -85,7 +85,7 @@ impl Guard {
         loop {
             tokio::select! {
                 biased;
-                () = &mut end => return,
+                () = &mut end => return self.proxy.exchange.service.stop_waiting().await,
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => drop(connections.spawn(Arc::clone(&self.proxy).serve(stream))),

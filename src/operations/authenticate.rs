@@ -208,6 +208,20 @@ impl Service {
         Ok(self.vault().seat(account, &SeatName::Id(seat)).await?.is_some())
     }
 
+    /// Checks that a key that got something earlier, and the seat for which it did, are still there.
+    pub(super) async fn still_holds(
+        &self,
+        account: AccountId,
+        key: Option<KeyId>,
+        seat: Option<SeatId>,
+    ) -> Result<(), Failed> {
+        match (key, seat) {
+            (Some(id), _) if !self.key_holds(id).await? => Err(Refusal::Unauthenticated.into()),
+            (_, Some(seat)) if !self.has_seat(account, seat).await? => Err(Refusal::SeatRemoved.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that a caller whose rights were read a while ago may still call.
     pub(super) async fn still_valid(&self, caller: &Principal) -> Result<(), Failed> {
         if caller.expires_at().is_some_and(|end| end <= self.now()) {
@@ -218,11 +232,7 @@ impl Service {
         {
             return Err(Refusal::Unauthenticated.into());
         }
-        match (caller.key(), caller.seat()) {
-            (Some(id), _) if !self.key_holds(id).await? => Err(Refusal::Unauthenticated.into()),
-            (_, Some(seat)) if !self.has_seat(caller.account(), seat).await? => Err(Refusal::SeatRemoved.into()),
-            _ => Ok(()),
-        }
+        self.still_holds(caller.account(), caller.key(), caller.seat()).await
     }
 
     /// Refuses a caller whose own seat was removed.

@@ -5,17 +5,18 @@
 use std::time::Duration;
 
 use super::{
-    Call, Effect, Failed, IssuedCode, Limit, Operation, Refusal, Spec, issue::counted_holders,
-    origins::is_of_strangers, retries::Retries,
+    Call, Effect, Failed, IssuedCode, Limit, Operation, Refusal, Spec,
+    issue::counted_holders,
+    origins::{check_origin, origins_of},
+    retries::Retries,
 };
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
-        code_use::HandedDecoy,
+        code_use::{HandedDecoy, UseState},
         ids::SecretId,
         limits::{FILL_VALIDITY_DEFAULT, WAIT_SECONDS_DEFAULT},
         origin::Origin,
-        secret::TotpSecret,
         steps::CodeWish,
         text::Purpose,
         totp::{Code, Step, TotpParameters},
@@ -99,7 +100,7 @@ impl Call<'_> {
             }
             let totp = in_use.terms().totp;
             let step = totp.step_at(now);
-            let handed = HandedDecoy { step, key: self.entry.actor.key(), seat: self.entry.seat };
+            let handed = HandedDecoy { step, key: self.entry.actor.key(), seat: self.entry.seat, is_spent: false };
             let mut state = in_use.state.clone();
             let code = self.next_decoy(&in_use, &mut state.decoys, handed)?;
             let entry = AuditEntry { at: now, step: Some(step), ..self.entry.clone() };
@@ -207,33 +208,57 @@ impl Operation for SpendDecoy {
         let in_use = call.service.vault().in_use(account, self.secret_id, &[], now).await?;
         let in_use = in_use.ok_or(Refusal::NotFound("secret"))?;
         let totp = in_use.terms().totp;
-        let mut of_step = in_use.state.decoys.iter().filter(|decoy| decoy.step == self.step);
-        let handed = of_step.nth(self.nth).filter(|decoy| is_in_time(decoy.step, totp.step_at(now)));
+        let handed = self.position_in(&in_use.state).and_then(|at| in_use.state.decoys.get(at));
+        let handed = handed.filter(|decoy| is_in_time(decoy.step, totp.step_at(now)));
         if let Some(handed) = handed {
             // The row names the caller for whom the code is taken, also if it is refused.
             (call.entry.key, call.entry.seat) = (handed.key, handed.seat);
         }
-        if !origins_of(&in_use.secret).any(|origin| origin.covers(&self.origin)) {
-            return Err(Refusal::WrongOrigin(in_use.secret.value.metadata.origins).into());
-        }
+        check_origin(&in_use.secret, Some(&self.origin))?;
         if handed.is_none() {
-            return Err(Refusal::invalid("step", "must be one whose decoy still works").into());
+            return Err(no_longer().into());
         }
         let wish = CodeWish {
             min_validity: FILL_VALIDITY_DEFAULT.min(totp.period.seconds()),
             single_use: true,
             max_wait: Duration::from_secs(WAIT_SECONDS_DEFAULT.into()),
         };
-        call.issue_hidden(self.secret_id, wish).await
+        call.issue_for(&self, wish).await
     }
+}
+
+impl SpendDecoy {
+    fn position_in(&self, state: &UseState) -> Option<usize> {
+        let of_step = state.decoys.iter().enumerate().filter(|(_, decoy)| decoy.step == self.step);
+        of_step.map(|(at, _)| at).nth(self.nth)
+    }
+
+    /// Marks the decoy as spent. One that has expired while its call waited may be gone from the state.
+    pub(super) fn mark_spent(&self, state: &mut UseState) {
+        if let Some(handed) = self.position_in(state).and_then(|at| state.decoys.get_mut(at)) {
+            handed.is_spent = true;
+        }
+    }
+}
+
+impl Call<'_> {
+    /// Checks that a decoy can still be spent: its origin, the caller who got it, and that no other process has spent it.
+    pub(super) async fn check_decoy(&self, decoy: &SpendDecoy, in_use: &InUse) -> Result<(), Failed> {
+        check_origin(&in_use.secret, Some(&decoy.origin))?;
+        let handed = decoy.position_in(&in_use.state).and_then(|at| in_use.state.decoys.get(at));
+        if handed.is_some_and(|handed| handed.is_spent) {
+            return Err(no_longer().into());
+        }
+        self.service.still_holds(self.caller.account(), self.entry.key, self.entry.seat).await
+    }
+}
+
+/// The guard then sends the digits on as they are.
+fn no_longer() -> Refusal {
+    Refusal::invalid("step", "must be one whose decoy still works")
 }
 
 /// Whether a step's decoy works in another step. The clocks of two machines differ by less than a step.
 fn is_in_time(step: Step, now: Step) -> bool {
     (now.0.saturating_sub(STEPS_AFTER)..=now.0.saturating_add(1)).contains(&step.0)
-}
-
-/// The origins of a secret, without those that cover the sites of strangers.
-fn origins_of(secret: &TotpSecret) -> impl Iterator<Item = &Origin> {
-    secret.metadata.origins.iter().filter(|origin| !is_of_strangers(origin))
 }

@@ -13,7 +13,7 @@ use super::{
     Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Seconds, Spec,
     Text,
     bounds::{PageText, PurposeText},
-    origins::is_of_strangers,
+    origins::origins_of,
 };
 use crate::{
     browser::{Field, FieldQuery, NotFound, Typed, Untyped},
@@ -197,8 +197,7 @@ impl FillCode {
         let kept = call.service.vault().secret(call.caller.account(), self.secret_id).await?;
         let kept = kept.filter(|kept| kept.deleted_at.is_none()).ok_or(Refusal::NotFound("secret"))?;
         let browsers = browsers.ok_or_else(|| Refusal::NoBrowser(NONE.to_owned()))?;
-        let origins = kept.value.metadata.origins;
-        let origins: Vec<Origin> = origins.into_iter().filter(|origin| !is_of_strangers(origin)).collect();
+        let origins: Vec<Origin> = origins_of(&kept.value).cloned().collect();
         if origins.is_empty() {
             return Err(Refusal::NoOrigins.into());
         }
@@ -237,6 +236,11 @@ impl Typist {
     /// The step whose code was typed.
     pub(super) fn step(&self) -> Option<Step> {
         self.typed.map(|(_, step)| step)
+    }
+
+    /// The origin that the code goes to.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        self.field.origin().parse().ok()
     }
 
     /// Types the code, unless one was typed already.

@@ -12,7 +12,8 @@ use futures::FutureExt as _;
 use uuid::Uuid;
 
 use super::{
-    Call, Failed, Limit, Refusal, fill_code::Typist, reservation::HeldStep, retries::Retries, waiting::WaitingPlace,
+    Call, Failed, Limit, Refusal, decoys::SpendDecoy, fill_code::Typist, origins::check_origin, reservation::HeldStep,
+    retries::Retries, waiting::WaitingPlace,
 };
 use crate::{
     domain::{
@@ -53,7 +54,7 @@ enum To<'t> {
     /// Into a page.
     Page(&'t mut Typist),
     /// To an origin of the secret, in the place of a decoy.
-    Origin,
+    Origin(&'t SpendDecoy),
 }
 
 /// The request of a call, and its state, updated while the call goes on.
@@ -66,8 +67,10 @@ struct Request<'t> {
     /// The hourly limit of each holder.
     limits: Vec<u32>,
     stage: Stage,
-    /// Whether the caller sees no digit.
-    hidden: bool,
+    /// The decoy whose place the code takes: then the caller sees no digit.
+    decoy: Option<&'t SpendDecoy>,
+    /// Whether this call has spent the decoy.
+    spent: bool,
     /// Types the code into a page; `None`: the caller gets it.
     typist: Option<&'t mut Typist>,
     /// The step that is reserved for the call: given back when this is dropped.
@@ -104,9 +107,9 @@ impl Call<'_> {
         self.issued(secret, wish, true, To::Page(typist)).boxed().await
     }
 
-    /// Takes a code that goes to an origin of the secret without being seen.
-    pub(super) async fn issue_hidden(&self, secret: SecretId, wish: CodeWish) -> Result<IssuedCode, Failed> {
-        self.issued(secret, wish, true, To::Origin).boxed().await
+    /// Takes a code that goes to an origin of the secret, in the place of a decoy.
+    pub(super) async fn issue_for(&self, decoy: &SpendDecoy, wish: CodeWish) -> Result<IssuedCode, Failed> {
+        self.issued(decoy.secret_id, wish, true, To::Origin(decoy)).boxed().await
     }
 
     async fn issued(&self, secret: SecretId, wish: CodeWish, patient: bool, to: To<'_>) -> Result<IssuedCode, Failed> {
@@ -114,10 +117,14 @@ impl Call<'_> {
         // Locals are dropped in reverse order, so the step is given back before the waiting place is.
         let mut place = None::<WaitingPlace>;
         let stage = Stage::Asks;
-        let hidden = matches!(to, To::Origin);
-        let typist = if let To::Page(typist) = to { Some(typist) } else { None };
+        let (typist, decoy) = match to {
+            To::Caller => (None, None),
+            To::Page(typist) => (Some(typist), None),
+            To::Origin(decoy) => (None, Some(decoy)),
+        };
+        let (held, counted, spent) = (None, false, false);
         let mut request =
-            Request { secret, wish, patient, holders, limits, stage, hidden, typist, held: None, counted: false };
+            Request { secret, wish, patient, holders, limits, stage, decoy, spent, typist, held, counted };
         let mut again = 0;
         loop {
             // Boxed, so that a waiting call, of which there may be thousands, keeps only the state that the wait needs.
@@ -148,6 +155,7 @@ impl Call<'_> {
             let found = self.service.vault().in_use(account, request.secret, &request.holders, now).await?;
             let in_use = found.ok_or(Refusal::NotFound("secret"))?;
             self.service.check_skew()?;
+            self.check_destination(request, &in_use).await?;
             if !std::mem::replace(&mut request.counted, true) {
                 self.count_use(request.secret).await?;
             }
@@ -156,6 +164,18 @@ impl Call<'_> {
                 return Ok(next);
             }
             retries.again().await?;
+        }
+    }
+
+    /// Checks where the code goes: a person may have changed that while the call waited.
+    async fn check_destination(&self, request: &Request<'_>, in_use: &InUse) -> Result<(), Failed> {
+        match (&request.typist, request.decoy) {
+            // What was typed can't be taken back.
+            (Some(typist), _) if typist.step().is_some() => Ok(()),
+            (Some(typist), _) => check_origin(&in_use.secret, typist.origin().as_ref()),
+            (None, Some(_)) if request.spent => Ok(()),
+            (None, Some(decoy)) => self.check_decoy(decoy, in_use).await,
+            (None, None) => Ok(()),
         }
     }
 
@@ -177,7 +197,7 @@ impl Call<'_> {
             wish: request.wish,
             patient: request.patient,
             typed,
-            hidden: request.hidden,
+            hidden: request.decoy.is_some(),
             stage: request.stage,
             reservation: ReservationId::new(id),
             limits: &limits,
@@ -238,6 +258,10 @@ impl Call<'_> {
                 return Err(refusal.into());
             }
         }
+        let mut state = state;
+        if let Some((decoy, state)) = request.decoy.zip(state.as_mut()) {
+            decoy.mark_spent(state);
+        }
         let code_tag = Some(vault.code_tag(request.secret, step, code.digits()));
         let mut draft = vault.draft(AuditEntry { step: Some(step), code_tag, ..entry });
         draft = draft.used(in_use, state.as_ref()).counted(in_use, now);
@@ -251,7 +275,7 @@ impl Call<'_> {
         if let Some(held) = request.held.take() {
             held.disarm();
         }
-        request.stage = Stage::Asks;
+        (request.stage, request.spent) = (Stage::Asks, true);
         if request.typist.is_some() {
             let (later, counters) = (self.service.now(), &self.service.shared.counters);
             counters.issued();

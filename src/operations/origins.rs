@@ -1,9 +1,12 @@
 //! The web origins of a secret, as people and agents give them.
 
-use super::Refusal;
+use super::{Failed, Refusal};
 use crate::{
     browser::is_public_suffix,
-    domain::origin::{ORIGINS_MAX, Origin, OriginError},
+    domain::{
+        origin::{ORIGINS_MAX, Origin, OriginError},
+        secret::TotpSecret,
+    },
 };
 
 /// Reads origins. The result has each of them once, in the given order.
@@ -34,6 +37,22 @@ pub(super) fn origins(texts: &[String]) -> Result<Vec<Origin>, Refusal> {
 /// Whether anyone may register a name that the origin covers.
 pub(super) fn is_of_strangers(origin: &Origin) -> bool {
     origin.below().is_some_and(is_public_suffix)
+}
+
+/// The origins of a secret, without those that cover the sites of strangers.
+pub(super) fn origins_of(secret: &TotpSecret) -> impl Iterator<Item = &Origin> {
+    secret.metadata.origins.iter().filter(|origin| !is_of_strangers(origin))
+}
+
+/// Checks that codes of a secret may go to an origin. `None` is one that can't be read.
+///
+/// # Errors
+/// `wrong_origin`.
+pub(super) fn check_origin(secret: &TotpSecret, origin: Option<&Origin>) -> Result<(), Failed> {
+    if origin.is_some_and(|origin| origins_of(secret).any(|allowed| allowed.covers(origin))) {
+        return Ok(());
+    }
+    Err(Refusal::WrongOrigin(secret.metadata.origins.clone()).into())
 }
 
 #[cfg(all(test, feature = "browser"))]

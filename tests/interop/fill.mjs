@@ -62,7 +62,7 @@ async function signIn({ name, account, url, origin, allowed }) {
 /** A page that does nothing on Enter, and whose button is not known as one, keeps the code, and the answer says so. */
 async function stay() {
   const [account, origin] = [site.account("stay"), `http://localhost:${site.http}`];
-  site.show("/stay", `<!doctype html><title>Acme</title><input autocomplete="one-time-code"><div>Continue</div>`);
+  site.show("/stay", `<!doctype html><title>Acme</title><input autocomplete="one-time-code"><button>Delete account</button>`);
   const secret = await driver.enrol(account, [origin]);
   const page = await browser.newPage();
   await page.goto(`${origin}/stay`);
@@ -247,16 +247,18 @@ async function askTheScript() {
     ),
   );
   check("script: names that hide properties", (await hidden.fill(true)).outcome === "submitted", await hidden.told("look"));
-  const lone = await askWithoutForm(`<button>→</button>`, "");
-  check("script: Enter that does nothing", lone.first === "pending" && lone.values === "271828", lone);
-  check("script: the only button there", lone.last === "submitted" && lone.pressed === 1, lone);
   const sent = await askWithoutForm(`<button>→</button>`, `event.key === "Enter" && fetch("/ping")`);
   check("script: Enter that sends a request", sent.last === "submitted" && sent.pressed === 0, sent);
   const told = await askWithoutForm(`<button>→</button>`, `event.key === "Enter" && (document.title = "Wait")`);
   check("script: Enter that changes the page", told.first === "submitted" && told.pressed === 0, told);
+  const onRelease = `addEventListener("keyup", (up) => up.key === "Enter" && (document.title = "Wait"), { once: true })`;
+  const released = await askWithoutForm(`<button>→</button>`, onRelease);
+  check("script: Enter that changes the page when it is released", released.first === "submitted", released);
   const own = await askWithoutForm(`<button>→</button>`, `event.key === "Enter" && event.preventDefault()`);
   check("script: Enter that is handled", own.first === "submitted" && own.pressed === 0, own);
-  for (const buttons of ["<button>Alpha</button><button>Beta</button>", "<div>Continue</div>", "<button>×</button>", "<button>Cancel</button>"]) {
+  const noted = await askWithoutForm(`<button>→</button>`, `document.body.dataset.last = event.key`);
+  check("script: a page that notes every key", noted.last === "pending" && noted.values === "271828", noted);
+  for (const buttons of ["<button>→</button>", "<button>Delete account</button>", "<div>Continue</div>", "<button disabled>Los</button>"]) {
     const none = await askWithoutForm(buttons, "");
     check(`script: no button is meant: ${buttons}`, none.last === "pending" && none.pressed === 0 && none.values === "271828", none);
   }

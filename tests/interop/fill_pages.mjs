@@ -186,10 +186,6 @@ const KINDS = [
     ${script(`${SEND(t)} document.querySelectorAll("div button")[2].onclick = () => send(document.querySelector("input").value);`)}`)],
   ["neighbours: a newsletter alone", (t) => page(t, `${HINTS[2](t)}<form action="/search"><input type="email" name="q"><button>Submit</button></form>
     ${script(`${SEND(t)} document.querySelector("input").addEventListener("keydown", (event) => event.key === "Enter" && send(event.target.value));`)}`)],
-  ["no form: an arrow", (t) => page(t, `<div>${HINTS[1](t)}<button>→</button></div>
-    ${script(`${SEND(t)} document.querySelector("button").onclick = () => send(document.querySelector("input").value);`)}`), { lang: "de" }],
-  ["no form: other words than usual", (t) => page(t, `<div>${HINTS[2](t)}<a href="#">Cancel</a><button>Let me in</button></div>
-    ${script(`${SEND(t)} document.querySelector("button").onclick = () => send(document.querySelector("input").value);`)}`)],
 ];
 
 /** Puts every page onto a site; each with its account, the address to open, and the origin where the code belongs. */

@@ -71,18 +71,20 @@ struct DecoyBody {
     key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seat: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    spent: bool,
 }
 
 impl DecoyBody {
     fn of(decoy: &HandedDecoy) -> Self {
-        let HandedDecoy { step, key, seat } = decoy;
-        Self { step: step.0, key: key.map(|key| key.to_string()), seat: seat.map(|seat| seat.to_string()) }
+        let HandedDecoy { step, key, seat, is_spent: spent } = *decoy;
+        Self { step: step.0, key: key.map(|key| key.to_string()), seat: seat.map(|seat| seat.to_string()), spent }
     }
 
     fn read(self) -> Option<HandedDecoy> {
         let key = self.key.map(|key| key.parse()).transpose().ok()?;
         let seat = self.seat.map(|seat| seat.parse()).transpose().ok()?;
-        Some(HandedDecoy { step: Step(self.step), key, seat })
+        Some(HandedDecoy { step: Step(self.step), key, seat, is_spent: self.spent })
     }
 }
 
@@ -228,11 +230,12 @@ mod tests {
 
     #[test]
     fn decoys_never_change_their_form() {
-        let nobody = HandedDecoy { step: Step(11), key: None, seat: None };
+        let nobody = HandedDecoy { step: Step(11), key: None, seat: None, is_spent: false };
         let seat = Some(SeatId::new(uuid::Uuid::from_u128(3)));
-        let decoys = [nobody, HandedDecoy { key: Some("0123456789AB".parse().unwrap()), seat, ..nobody }];
+        let one = HandedDecoy { key: Some("0123456789AB".parse().unwrap()), seat, ..nobody };
+        let decoys = [nobody, one, HandedDecoy { is_spent: true, ..nobody }];
         let text = to_json(&decoys.iter().map(DecoyBody::of).collect::<Vec<_>>());
-        let form = r#"[{"step":11},{"step":11,"key":"0123456789AB","seat":"00000000-0000-0000-0000-000000000003"}]"#;
+        let form = r#"[{"step":11},{"step":11,"key":"0123456789AB","seat":"00000000-0000-0000-0000-000000000003"},{"step":11,"spent":true}]"#;
         assert_eq!(str::from_utf8(&text).unwrap(), form);
         let read: Vec<DecoyBody> = from_json(&text).unwrap();
         assert_eq!(read.into_iter().map(|decoy| decoy.read().unwrap()).collect::<Vec<_>>(), decoys);

@@ -14,7 +14,7 @@ use countersign::{
     },
     operations::{
         CreateKey, Decoy, ErrorCode, GetCode, GuardedOrigins, KeepAuthority, ListDecoys, Offered, ReadAuthority,
-        Refusal, SecretChanges, SpendDecoy, UpdateSecret,
+        Refusal, RevokeKey, SecretChanges, SpendDecoy, UpdateSecret,
     },
 };
 use futures::FutureExt as _;
@@ -179,17 +179,7 @@ async fn the_decoys_of_one_step_are_spent_for_codes_of_their_own_and_their_rows_
     let id = bound(&vault, &[ORIGIN], true).await;
     let mut handed = Vec::new();
     for name in ["one", "other"] {
-        let request = CreateKey {
-            name: name.to_owned(),
-            scopes: ScopeSet::of_a_new_key_without_codes(false, true),
-            seat: None,
-            secrets: None,
-            codes_per_hour: None,
-            expires_at: None,
-        };
-        let minted = vault.service.perform(&vault.person, request).await.unwrap();
-        let offered = Offered::Key(PlainKey::from_token(&minted.plain.expose_token()).unwrap());
-        let caller = vault.service.authenticate(offered).await.unwrap();
+        let caller = with_a_key(&vault, name).await;
         let digits = code(&vault.service, &caller, id, decoy()).await.unwrap();
         handed.push((of_digits(&vault, &digits).await, caller.key()));
     }
@@ -206,6 +196,84 @@ async fn the_decoys_of_one_step_are_spent_for_codes_of_their_own_and_their_rows_
     let rows = fills(&vault).await;
     let keys: BTreeSet<_> = rows.iter().map(|row| row.entry.key).collect();
     assert_eq!((rows.len(), keys), (2, BTreeSet::from([*of_one, *of_other])));
+}
+
+/// A caller with a key of its own, for decoys.
+async fn with_a_key(vault: &Vault, name: &str) -> Principal {
+    let request = CreateKey {
+        name: name.to_owned(),
+        scopes: ScopeSet::of_a_new_key_without_codes(false, true),
+        seat: None,
+        secrets: None,
+        codes_per_hour: None,
+        expires_at: None,
+    };
+    let minted = vault.service.perform(&vault.person, request).await.unwrap();
+    let offered = Offered::Key(PlainKey::from_token(&minted.plain.expose_token()).unwrap());
+    vault.service.authenticate(offered).await.unwrap()
+}
+
+async fn bind(vault: &Vault, id: SecretId, to: &str) {
+    let changes = SecretChanges { origins: Some(vec![to.to_owned()]), ..SecretChanges::default() };
+    vault.service.perform(&vault.person, UpdateSecret { id, changes }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_decoy_is_spent_once_whichever_process_does() {
+    let vault = Vault::new();
+    let id = bound(&vault, &[ORIGIN], true).await;
+    let digits = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
+    let other = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
+    let handed = of_digits(&vault, &digits).await;
+    let (_, step) = spend(&vault, &handed, ORIGIN).await.unwrap();
+    // Another guard, or this one started again, knows only what the vault has.
+    let refused = spend(&vault, &handed, ORIGIN).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Invalid { field: "step", .. }), "{refused:?}");
+    vault.clock.set_seconds(START + 30);
+    let refused = spend(&vault, &handed, ORIGIN).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Invalid { field: "step", .. }), "{refused:?}");
+    assert_eq!(spend(&vault, &of_digits(&vault, &other).await, ORIGIN).await.unwrap().1, Step(step.0 + 1));
+}
+
+#[tokio::test]
+async fn the_decoy_of_a_key_that_was_revoked_is_no_longer_spent_also_if_its_call_waits() {
+    let vault = Vault::new();
+    let id = bound(&vault, &[ORIGIN], true).await;
+    let stolen = with_a_key(&vault, "stolen").await;
+    let mut handed = Vec::new();
+    for caller in [&vault.person, &stolen, &stolen] {
+        let digits = code(&vault.service, caller, id, decoy()).await.unwrap();
+        handed.push(of_digits(&vault, &digits).await);
+    }
+    let (_, step) = spend(&vault, &handed[0], ORIGIN).await.unwrap();
+    let mut waiting = Box::pin(spend(&vault, &handed[1], ORIGIN));
+    assert!((&mut waiting).now_or_never().is_none());
+    vault.service.perform(&vault.person, RevokeKey { id: stolen.key().unwrap() }).await.unwrap();
+    assert_eq!(spend(&vault, &handed[2], ORIGIN).await.unwrap_err(), Refusal::Unauthenticated);
+    vault.clock.set_seconds(START + 30);
+    assert_eq!(waiting.await.unwrap_err(), Refusal::Unauthenticated);
+    // Its step was given back.
+    let digits = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
+    assert_eq!(spend(&vault, &of_digits(&vault, &digits).await, ORIGIN).await.unwrap().1, Step(step.0 + 1));
+}
+
+#[tokio::test]
+async fn an_origin_that_is_taken_away_while_a_call_waits_gets_no_code() {
+    let vault = Vault::new();
+    let id = bound(&vault, &[ORIGIN], true).await;
+    let mut handed = Vec::new();
+    for _ in 0..2 {
+        let digits = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
+        handed.push(of_digits(&vault, &digits).await);
+    }
+    let (_, step) = spend(&vault, &handed[0], ORIGIN).await.unwrap();
+    let mut waiting = Box::pin(spend(&vault, &handed[1], ORIGIN));
+    assert!((&mut waiting).now_or_never().is_none());
+    bind(&vault, id, "https://login.example.net").await;
+    vault.clock.set_seconds(START + 30);
+    assert_eq!(waiting.await.unwrap_err().code(), ErrorCode::WrongOrigin);
+    bind(&vault, id, ORIGIN).await;
+    assert_eq!(spend(&vault, &handed[1], ORIGIN).await.unwrap().1, Step(step.0 + 1), "the step was given back");
 }
 
 #[tokio::test]
