@@ -237,6 +237,22 @@ const refused = await fillOf(agent, secret, 1);
 browser.go();
 const filled = await fillOf(agent, secret, 10);
 check("a browser that goes on: filled", refused.error === "unavailable" && filled.status === "SUBMITTED", { refused, filled });
+
+// An origin that a person takes away while the call waits for the next step gets no code.
+await browser.open("/form");
+const person = (...args) => execFileSync(COMMAND[0], args, { env: { ...process.env, ...SERVER_ENV }, encoding: "utf8" });
+const short = { label: "taken away", secret: SEED, period: 20, origins: [origin] };
+const taken = (await agent.call("register_totp_secret", short)).totp_secret.id;
+const first = await agent.call("get_totp_code", { secret_id: taken, single_use: true, min_validity: 10, max_wait: 30 });
+posted.length = 0;
+const waiting = fillOf(agent, taken, 30, browser.tab);
+const reserved = () => JSON.parse(person("audit", "list", "--secret", taken, "--action", "code.reserve", "--json")).rows;
+for (const until = Date.now() + 10_000; reserved().length === 0 && Date.now() < until; );
+person("secret", "update", taken, "--origin", "https://example.com");
+const late = await waiting;
+check("an origin that is taken away: refused", first.code && late.error === "wrong_origin" && late.took > 1000, { first, late });
+check("an origin that is taken away: nothing was submitted", posted.length === 0, posted);
+check("an origin that is taken away: the step is given back", await isFree(agent, taken));
 await agent.close();
 await browser.end();
 

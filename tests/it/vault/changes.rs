@@ -233,6 +233,26 @@ async fn an_account_goes_with_its_seats_and_keys_but_not_with_secrets() {
     world.check_sound().await;
 }
 
+#[tokio::test]
+async fn a_seat_whose_record_was_changed_goes_with_its_account_all_the_same() {
+    let world = World::new().await;
+    let vault = &world.vault;
+    let name = Name::parse("acme").unwrap();
+    let account = Account { id: AccountId::new(world.uuid()), name: name.clone(), created_at: NOW };
+    let draft = vault.draft(world.entry(Action::AccountAdd)).add(&account);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let mut seat = world.new_seat("a@example.com", None);
+    seat.account = account.id;
+    assert_eq!(vault.draft(world.entry(Action::SeatAdd)).add(&seat).commit().await.unwrap(), Outcome::Done);
+    for table in ["record", "record_count"] {
+        assert_eq!(world.folder.edit(&format!("UPDATE {table} SET life = life + 1 WHERE kind = 7")), 1, "{table}");
+    }
+    let kept = vault.account_named(&name).await.unwrap().unwrap();
+    let removed = vault.remove_account(&kept, world.entry(Action::AccountRemove)).await.unwrap();
+    assert_eq!(removed, Outcome::Done);
+    assert_eq!(world.folder.edit("DELETE FROM record WHERE kind = 7"), 0);
+}
+
 /// Index entries are not under a token's MAC.
 #[tokio::test]
 async fn the_tokens_of_a_key_are_its_own_whatever_finds_them() {
