@@ -245,8 +245,8 @@ fn a_source_that_gives_no_key_says_why_and_is_replaced_by_no_other() {
     for (source, why) in [
         ("file:nowhere.key", "there is no key file"),
         ("file:short", "does not hold a key"),
-        ("passphrase:nowhere", "/nowhere, which --key-source names"),
-        ("recovery:nowhere", "/nowhere, which --key-source names"),
+        ("passphrase:nowhere", "/nowhere, which the source names"),
+        ("recovery:nowhere", "/nowhere, which the source names"),
         ("passphrase:open", "is accessible to other users"),
         ("recovery:short", "a recovery key has 24 words, and these are 1"),
         ("credential:vault", "CREDENTIALS_DIRECTORY is not set"),
