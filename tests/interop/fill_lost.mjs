@@ -3,13 +3,14 @@
 
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
-import { execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, watch } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { check, COMMAND, finish, SEED, SERVER_ENV } from "./kit.mjs";
 
 const FORM = `<form method="post"><label>Verification code <input name="code" autocomplete="one-time-code"></label>
@@ -240,19 +241,26 @@ check("a browser that goes on: filled", refused.error === "unavailable" && fille
 
 // An origin that a person takes away while the call waits for the next step gets no code.
 await browser.open("/form");
-const person = (...args) => execFileSync(COMMAND[0], args, { env: { ...process.env, ...SERVER_ENV }, encoding: "utf8" });
+const person = async (...args) => (await promisify(execFile)(COMMAND[0], args, { env: { ...process.env, ...SERVER_ENV } })).stdout;
 const short = { label: "taken away", secret: SEED, period: 20, origins: [origin] };
 const taken = (await agent.call("register_totp_secret", short)).totp_secret.id;
 const first = await agent.call("get_totp_code", { secret_id: taken, single_use: true, min_validity: 10, max_wait: 30 });
+const rows = async (action) => JSON.parse(await person("audit", "list", "--secret", taken, "--action", action, "--json")).rows.length;
+/** Waits for one row more, for ten seconds at most. */
+const another = async (action, before) => {
+  for (const until = Date.now() + 10_000; (await rows(action)) === before && Date.now() < until; );
+};
+const [reserved, released] = [await rows("code.reserve"), await rows("code.release")];
 posted.length = 0;
 const waiting = fillOf(agent, taken, 30, browser.tab);
-const reserved = () => JSON.parse(person("audit", "list", "--secret", taken, "--action", "code.reserve", "--json")).rows;
-for (const until = Date.now() + 10_000; reserved().length === 0 && Date.now() < until; );
-person("secret", "update", taken, "--origin", "https://example.com");
+await another("code.reserve", reserved);
+await person("secret", "update", taken, "--origin", "https://example.com");
 const late = await waiting;
 check("an origin that is taken away: refused", first.code && late.error === "wrong_origin" && late.took > 1000, { first, late });
 check("an origin that is taken away: nothing was submitted", posted.length === 0, posted);
-check("an origin that is taken away: the step is given back", await isFree(agent, taken));
+await another("code.release", released);
+const told = await agent.call("get_totp_code", { secret_id: taken, single_use: true, max_wait: 0, min_validity: 0 });
+check("an origin that is taken away: the step is given back", told.code, told);
 await agent.close();
 await browser.end();
 
