@@ -23,6 +23,8 @@ const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 /// Bytes of an origin's closing frame before its reason: the head and a number.
 const BEFORE_REASON: usize = 4;
+/// A closing frame to the browser, with the number of "try again later".
+const NO_CODE: &[u8] = b"\x88\x24\x03\xf5countersign: no code for the decoy";
 /// How long the origin may go on sending after the browser has gone.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -181,6 +183,15 @@ fn apply(payload: &mut [u8], mask: Mask) {
     }
 }
 
+/// Why frames are no longer carried.
+#[derive(PartialEq, Eq)]
+enum Ended {
+    /// One of the two is gone, or does not follow the protocol.
+    Gone,
+    /// There is no code for a decoy.
+    Refused,
+}
+
 /// Carries a WebSocket between a browser and an origin until one of them ends it.
 pub(super) async fn relay<B, O>(browser: B, origin: O, mut out: Replacing, mut back: Replacing)
 where
@@ -189,44 +200,60 @@ where
 {
     let (mut from_browser, mut to_browser) = split(browser);
     let (mut from_origin, mut to_origin) = split(origin);
-    let back = carry(Frames::new(false), &mut from_origin, &mut to_browser, &mut back);
-    let forth = carry(Frames::new(true), &mut from_browser, &mut to_origin, &mut out);
-    tokio::pin!(back);
-    tokio::select! {
-        _ = &mut back => {}
-        _ = forth => drop(tokio::time::timeout(LAST_WORDS, back).await),
+    let ended = {
+        let back = carry(Frames::new(false), &mut from_origin, &mut to_browser, &mut back);
+        let forth = carry(Frames::new(true), &mut from_browser, &mut to_origin, &mut out);
+        tokio::pin!(back);
+        tokio::select! {
+            ended = &mut back => ended,
+            ended = forth => match ended {
+                Ended::Refused => Ended::Refused,
+                Ended::Gone => tokio::time::timeout(LAST_WORDS, back).await.unwrap_or(Ended::Gone),
+            },
+        }
+    };
+    if ended == Ended::Refused {
+        // The browser has nothing more to wait for.
+        let _ = to_browser.write_all(NO_CODE).await;
+        let _ = to_browser.shutdown().await;
     }
 }
 
-/// Carries the frames of one side. `None`: the side does not follow the protocol, the other side is gone, or there is
-/// no code for a decoy.
+/// Carries the frames of one side.
 async fn carry(
     mut frames: Frames,
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     replacing: &mut Replacing,
-) -> Option<()> {
+) -> Ended {
     let from_browser = frames.masks;
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        frames.push(bytes.get(..count)?);
-        while let Some(part) = frames.next().ok()? {
-            let sent = match part {
-                Part::Control(frame) if from_browser => frame,
-                Part::Control(frame) => in_reason(frame, replacing).await,
-                Part::Data { head, mask, ready } => {
-                    let payload = replacing.replaced(ready).await.ok()?;
+        frames.push(bytes.get(..count).unwrap_or_default());
+        loop {
+            let sent = match frames.next() {
+                Err(Broken) => return Ended::Gone,
+                Ok(None) => break,
+                Ok(Some(Part::Control(frame))) if from_browser => frame,
+                Ok(Some(Part::Control(frame))) => in_reason(frame, replacing).await,
+                Ok(Some(Part::Data { head, mask, ready })) => {
+                    let Ok(payload) = replacing.replaced(ready).await else { return Ended::Refused };
                     if head & FIN != 0 {
                         replacing.renew();
                     }
                     frame(head, mask, payload).freeze()
                 }
             };
-            to.write_all(&sent).await.ok()?;
+            if to.write_all(&sent).await.is_err() {
+                return Ended::Gone;
+            }
         }
-        to.flush().await.ok()?;
+        if to.flush().await.is_err() {
+            return Ended::Gone;
+        }
     }
-    to.shutdown().await.ok()
+    let _ = to.shutdown().await;
+    Ended::Gone
 }
 
 /// Replaces digits in the reason that an origin gives when it closes a WebSocket: pages can read it.

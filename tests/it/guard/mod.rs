@@ -117,6 +117,17 @@ impl Guarded {
         sent.is_ok() && head_of(&mut client).is_some()
     }
 
+    /// A browser's connection to the site that became a WebSocket.
+    fn socket(&self) -> Client {
+        let mut browser = self.browser();
+        let head = "GET /socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        browser.get_mut().write_all(head.as_bytes()).unwrap();
+        let agreed = head_of(&mut browser).unwrap();
+        assert!(agreed.starts_with("HTTP/1.1 101"), "{agreed}");
+        assert!(!self.site.last().head.to_lowercase().contains("sec-websocket-extensions"));
+        browser
+    }
+
     /// The audit rows of the codes that were sent.
     fn spent(&self) -> Vec<Value> {
         let told = self.person.run(&["audit", "list", "--json", "--action", "code.fill"]).ok();
@@ -234,26 +245,38 @@ fn a_body_of_any_length_is_carried_without_being_held() {
 fn messages_of_a_websocket_carry_codes_too() {
     let guarded = Guarded::start();
     let decoy = guarded.decoy();
-    let mut browser = guarded.browser();
-    let head = "GET /socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
-    browser.get_mut().write_all(head.as_bytes()).unwrap();
-    let agreed = head_of(&mut browser).unwrap();
-    assert!(agreed.starts_with("HTTP/1.1 101"), "{agreed}");
-    assert!(!guarded.site.last().head.to_lowercase().contains("sec-websocket-extensions"));
+    let mut browser = guarded.socket();
     for text in [format!("code {decoy}."), decoy.clone(), "hello 1234567".to_owned()] {
-        let frame =
-            [vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()], MASK.to_vec(), masked(text.as_bytes())].concat();
-        browser.get_mut().write_all(&frame).unwrap();
+        browser.get_mut().write_all(&message(&text)).unwrap();
         let echo = String::from_utf8(message_of(&mut browser).unwrap()).unwrap();
         assert_eq!(echo, text, "what comes back shows the decoy");
     }
+    browser.get_mut().write_all(&message(&format!("bye {decoy}"))).unwrap();
     let text = format!("bye {decoy}");
-    let frame = [vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()], MASK.to_vec(), masked(text.as_bytes())].concat();
-    browser.get_mut().write_all(&frame).unwrap();
     assert_eq!(message_of(&mut browser).unwrap()[2..], *text.as_bytes(), "so does the reason of a close");
     let sent = guarded.site.seen.lock().unwrap().iter().filter(|seen| seen.end.contains(&decoy)).count();
     assert_eq!(sent, 0);
     assert_eq!(guarded.spent().len(), 1);
+}
+
+#[test]
+fn a_websocket_whose_decoy_gets_no_code_is_closed_at_once_with_the_reason() {
+    let guarded = Guarded::start();
+    let (one, other) = (guarded.decoy(), guarded.decoy());
+    let mut browser = guarded.socket();
+    browser.get_mut().write_all(&message(&one)).unwrap();
+    assert_eq!(message_of(&mut browser).unwrap(), one.as_bytes());
+    let begun = Instant::now();
+    browser.get_mut().write_all(&message(&other)).unwrap();
+    let told = message_of(&mut browser).unwrap();
+    // The period is an hour, so the next code comes too late, unless the hour ends now.
+    let is_closed = told.starts_with(&1013_u16.to_be_bytes()) && told.ends_with(b"no code for the decoy");
+    assert!(is_closed && begun.elapsed() < Duration::from_secs(5) || told == other.as_bytes(), "{told:?}");
+}
+
+/// A message of a browser.
+fn message(text: &str) -> Vec<u8> {
+    [vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()], MASK.to_vec(), masked(text.as_bytes())].concat()
 }
 
 fn masked(bytes: &[u8]) -> Vec<u8> {
