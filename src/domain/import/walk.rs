@@ -1,0 +1,114 @@
+//! Every text of a JSON value, also of the parts that no reader knows: a person may have put a key or a setting there.
+
+use super::{
+    ALL, Import,
+    columns::Columns,
+    entry::{Place, Skip},
+    fields::{HISTORY, plain},
+    item::Item,
+    json::Json,
+    settings, unread,
+    uri::{Beside, StatedParameters},
+};
+
+/// Texts of an entry that are compared with each other. No app writes as many, and a person hardly does.
+pub(super) const MEMBERS_MAX: usize = 256;
+/// The members in which a field has the name that a person gave it.
+const LABELS: [&str; 4] = ["label", "title", "fieldName", "name"];
+/// The member in which 1Password has the id of another item.
+const REFERENCE: &str = "reference";
+/// Names of texts that are names, which may look like keys, and are masked where they are shown.
+const NAMES: [&str; 12] = [
+    "name",
+    "title",
+    "label",
+    "fieldname",
+    "issuer",
+    "account",
+    "username",
+    "email",
+    "itemusername",
+    "itememail",
+    "service",
+    "designation",
+];
+
+/// A text with its plain name: that which a person gave its field, or that of the member.
+pub(super) type Named<'a> = (String, &'a str);
+
+/// The texts in a value of this plain name, at every level, without the names and the earlier values of fields.
+pub(super) fn texts<'a>(name: &str, json: &'a Json) -> Vec<Named<'a>> {
+    let mut texts = Vec::new();
+    collect(name, false, json, &mut texts);
+    texts
+}
+
+/// Collects the texts of a value; all of the value of a field have the field's name.
+fn collect<'a>(name: &str, is_value: bool, json: &'a Json, texts: &mut Vec<Named<'a>>) {
+    if let Json::Text(text) = json
+        && !NAMES.contains(&name)
+    {
+        texts.push((name.to_owned(), text.as_str()));
+    }
+    json.list().iter().for_each(|item| collect(name, is_value, item, texts));
+    // 1Password says by this member which of its fields has the password.
+    let label = json.first_text(&["designation"]);
+    let label = plain(if label.is_empty() { json.first_text(&LABELS) } else { label });
+    for (member, value) in json.fields() {
+        let member = plain(member);
+        if member.ends_with(HISTORY) || member == REFERENCE {
+            continue;
+        }
+        // Proton Pass has the value of a field in an object.
+        let is_of_field = member == "value" || member == "data" && json.has("fieldName");
+        let (child, is_value) = match (is_value, is_of_field, label.as_str()) {
+            (true, _, _) => (name, true),
+            (false, true, "") => (name, false),
+            (false, true, label) => (label, true),
+            (false, false, _) => (member.as_str(), false),
+        };
+        collect(child, is_value, value, texts);
+    }
+}
+
+/// Whether texts beside a bare key say more of how its codes are made than is read of them.
+pub(super) fn say_more(members: &[Named<'_>]) -> bool {
+    let names: Vec<String> = members.iter().map(|(name, _)| name.clone()).collect();
+    let text = |at: usize| members.get(at).map_or("", |(_, text)| text.trim());
+    let says = |line: &str| unread::says_unusual_number(line) || unread::names_hash(line) || unread::names_kind(line);
+    let in_lines = |(name, text): &Named<'_>| !settings::tells_of_logins(name) && text.lines().any(says);
+    members.len() > MEMBERS_MAX
+        || members.iter().any(in_lines)
+        || Columns::of(&names).may_say_more(text, &StatedParameters::default())
+}
+
+impl Import {
+    /// Counts the keys and links in the members of a document beside the one that has its entries: each is skipped.
+    pub(super) fn count_beside(&mut self, json: &Json, read: &str) {
+        if read == ALL {
+            return;
+        }
+        let mut found = Item::new(Beside::default(), Place::nth(self.entries.len()), None);
+        for (name, value) in json.fields().filter(|(name, _)| *name != read) {
+            texts(&plain(name), value).into_iter().for_each(|(name, text)| found.count(&name, text, Skip::Elsewhere));
+        }
+        self.entries.append(&mut found.entries());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_has_the_name_that_a_person_gave_its_field() {
+        let json = r#"{"name": "GitHub", "login": {"username": "ada", "password": "p", "passwordHistory": ["o"]},
+            "fields": [{"name": "TOTP key", "value": "a", "type": "1"}, {"title": "My key", "value": {"url": "b"}}],
+            "totp": {"value": "q"}, "data": {"note": ["c"]},
+            "loginFields": [{"designation": "password", "name": "x", "value": "r"}]}"#;
+        let json = Json::parse(json).unwrap();
+        let told: Vec<String> = texts("", &json).iter().map(|(name, text)| format!("{name}={text}")).collect();
+        let expected = ["password=p", "totpkey=a", "type=1", "mykey=b", "totp=q", "note=c", "password=r"];
+        assert_eq!(told, expected);
+    }
+}
