@@ -106,7 +106,10 @@ impl Sealed {
 /// Reads the part that may be encrypted.
 fn database(json: &Json) -> Import {
     let said = Said::default();
-    Import::of_list(Format::Aegis, json.get("entries").list(), |item, place| entry(item, place, &said))
+    let mut import =
+        Import::of_list(Format::Aegis, json.get("entries").list(), |item, place| entry(item, place, &said));
+    import.count_beside(json, "entries");
+    import
 }
 
 fn entry(json: &Json, place: Place, said: &Said) -> Entry {

@@ -154,6 +154,10 @@ pub(super) fn without_number(name: &str) -> &str {
 
 /// A field's name without case, accents and punctuation.
 pub(super) fn plain(name: &str) -> String {
+    // Most names need no decomposition, which takes ten times as long.
+    if name.is_ascii() {
+        return name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    }
     name.nfd().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 

@@ -1,6 +1,7 @@
 //! The secrets of one entry of a password manager: in its own field for them, and wherever else a person put a link.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet, hash_map::RandomState},
     hash::BuildHasher as _,
 };
@@ -16,7 +17,7 @@ use super::{
     uri::{self, Beside, StatedParameters},
     walk,
 };
-use crate::domain::seed::Seed;
+use crate::domain::seed::{SEED_CHARS_USUAL, Seed};
 
 /// The secrets of an entry, each once.
 pub(super) struct Item<'a> {
@@ -33,11 +34,12 @@ pub(super) struct Item<'a> {
     /// The texts that were read or counted.
     read: HashSet<&'a str>,
     /// The texts beside them, which may say how the codes of its bare keys are made.
-    said: Vec<walk::Named<'a>>,
+    said: Vec<walk::Member<'a>>,
     /// The links that were refused: a key in one of them may make other codes.
     refused: Vec<&'a str>,
     /// The reason for counting it although nothing was read: a text holds a key, but would be something else beside one.
-    unread: Option<Skip>,
+    /// With the number of keys in it.
+    unread: Option<(Skip, usize)>,
 }
 
 impl<'a> Item<'a> {
@@ -81,7 +83,7 @@ impl<'a> Item<'a> {
                 }
         };
         let plain = plain(name);
-        self.say(&plain, value);
+        self.say(&plain, value.into());
         if !value.contains("://") && named(&plain).is_some_and(can_be_seed) {
             self.own(value, None);
         } else {
@@ -101,7 +103,7 @@ impl<'a> Item<'a> {
             self.read.insert(text);
             self.skip(why);
         } else if self.unread.is_none() && unread::holds_key(text) {
-            self.unread = Some(why);
+            self.unread = Some((why, ends::keys(text).max(1)));
         }
     }
 
@@ -137,9 +139,15 @@ impl<'a> Item<'a> {
     pub(super) fn scan_all(&mut self, json: &'a Json) {
         self.scan_links(json);
         for (name, text) in walk::texts("", json) {
-            self.beside(&name, text, Skip::Elsewhere);
-            self.say(&name, text);
+            // A shorter text is no key, and neither is a time.
+            if text.bytes().filter(|byte| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'2'..=b'7')).count()
+                >= SEED_CHARS_USUAL
+            {
+                self.beside(&name, text, Skip::Elsewhere);
+            }
+            self.say(&name, text.into());
         }
+        walk::numbers(json).into_iter().for_each(|(name, number)| self.say(&name, number.to_string().into()));
     }
 
     fn scan_links(&mut self, json: &'a Json) {
@@ -182,7 +190,7 @@ impl<'a> Item<'a> {
     }
 
     /// Notes what else an entry says, in as many texts as are compared.
-    fn say(&mut self, name: &str, text: &'a str) {
+    fn say(&mut self, name: &str, text: Cow<'a, str>) {
         if self.said.len() <= walk::MEMBERS_MAX {
             self.said.push((name.to_owned(), text));
         }
@@ -235,8 +243,8 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn entries(mut self) -> Vec<Entry> {
-        if let Some(why) = self.unread.filter(|_| self.found.is_empty()) {
-            self.skip(why);
+        if let Some((why, keys)) = self.unread.filter(|_| self.found.is_empty()) {
+            (0..keys).for_each(|_| self.skip(why));
         }
         self.doubt();
         let Self { place, why, found, refused, .. } = self;

@@ -19,6 +19,10 @@ use crate::domain::{
 /// The name of an entry that has neither an account nor an issuer: better kept under a poor name than lost.
 const UNNAMED: &str = "Unnamed";
 
+/// Letters of a text in small letters that is longer than words, and of the shortest seed in hexadecimal.
+const LONG_CHARS: usize = 24;
+const HEX_CHARS: usize = 32;
+
 /// The name of an entry in messages. A part that looks like a seed is masked: it may be in the wrong field.
 pub(super) fn title(issuer: &str, account: &str) -> Option<ShownText> {
     let masked = |name: &str| {
@@ -55,9 +59,26 @@ pub(super) fn without_keys(name: &str) -> Cow<'_, str> {
 }
 
 fn holds_key(name: &str) -> bool {
-    // The parts of an e-mail address belong together.
-    let mut parts = name.split(|c: char| !c.is_alphanumeric() && c != '@' && !parts_groups(c));
-    unread::holds_key(name) || parts.any(|part| ends::keys(part) > 0)
+    let mut parts = name.split(|c: char| !c.is_alphanumeric() && !parts_groups(c));
+    // An e-mail address in small letters may have random ones in it.
+    let may_be_key = |part: &str| !name.contains('@') || !part.contains(|c: char| c.is_ascii_lowercase());
+    let is_key = |part: &str| may_be_key(part) && ends::keys(part) > 0 || is_long_and_random(part);
+    unread::holds_key(name) || parts.any(is_key)
+}
+
+/// Whether a text is longer than words, without a sign of words in it: hexadecimal, or small letters that can't be spoken.
+fn is_long_and_random(text: &str) -> bool {
+    let is_hex = || {
+        let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+        let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+        is_mixed && text.len() >= HEX_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    // A row of consonants alone is no key, either.
+    let is_random = || {
+        let is_small = text.bytes().all(|byte| byte.is_ascii_lowercase());
+        is_small && text.contains(['a', 'e', 'i', 'o', 'u', 'y']) && !ends::are_words_and_a_number(text)
+    };
+    text.len() >= LONG_CHARS && (is_hex() || is_random())
 }
 
 /// A secret with these names. The account loses a prefix that repeats the issuer; without an account the issuer is the
@@ -120,6 +141,9 @@ mod tests {
             ("ada <gezdgnbvgy3tqojqgezdgnbvgy3tqojq>", "ada <[masked]>"),
             ("GitHub: gezd-gnbv-gy3t-qojq", "GitHub: [masked]"),
             ("ada.GEZDGNBVGY3TQOJQ", "ada.[masked]"),
+            ("GEZDGNBVGY3TQOJQ@example.com", "[masked]@example.com"),
+            ("gezdgnbvgyxtqojqgezdgnbvgyxtqojq", MASK),
+            ("5f4dcc3b5aa765d61d8327deb882cf99", MASK),
             ("otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ", MASK),
         ] {
             assert_eq!(without_keys(name), shown, "{name}");
@@ -131,8 +155,11 @@ mod tests {
             "christophermiller7",
             "RASPBERRYPI4CLUSTER2",
             "schwarzwaldhof24@example.com",
+            "jbsw2y3dpehpk3pxp@example.com",
+            "donaudampfschiff",
+            "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            "maxmustermannunternehmensberatung",
             "a.very.long.address.of.somebody2@mail.department.example.com",
-            "VRDLGI74R23F625K@example.com",
             "INTERNATIONALIZATION",
             "Deutsche Kreditbank AG",
             "AKIAIOSFODNN7EXAMPLE",

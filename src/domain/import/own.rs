@@ -6,6 +6,8 @@ use super::{
     Format, Import,
     columns::Columns,
     entry::{Entry, ImportedSecret, Key, Kind, Place, RawEntry, Skip},
+    google,
+    item::Item,
     json::Json,
     said::members,
     table::Row,
@@ -32,6 +34,11 @@ pub(super) fn array(items: &[Json]) -> Import {
 }
 
 fn entry(json: &Json, place: Place) -> Vec<Entry> {
+    if google::is_link(json.text()) {
+        let mut found = Item::new(Beside::default(), place, None);
+        found.own(json.text(), None);
+        return found.entries();
+    }
     if json.is_text() {
         return vec![uri::link(json.text(), Beside::default(), place)];
     }

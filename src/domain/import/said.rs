@@ -52,12 +52,22 @@ impl Import {
 /// The entries of an item: the one that was read, and the links and keys in the rest of it.
 fn entries_of(item: &Json, mut read: Entry, place: Place) -> Vec<Entry> {
     let texts = walk::texts("", item);
-    if matches!(read.read, Err(Skip::NoSeed)) && texts.iter().any(|(_, text)| unread::is_key(text)) {
+    let has_key = |read: &Entry| !matches!(read.read, Err(Skip::NoSeed));
+    let keys = texts.iter().filter(|(_, text)| !has_key(&read) && unread::is_key(text)).count();
+    if keys > 0 {
         read.read = Err(Skip::Elsewhere);
     }
     let mut found = Item::new(Beside::default(), place, None);
     let is_read = read.read.is_ok();
-    found.add(true, read, None);
+    // What has no key of its own may have a link.
+    let empty = if has_key(&read) {
+        found.add(true, read, None);
+        None
+    } else {
+        Some(read)
+    };
+    // The first of them is the entry's.
+    (1..keys).for_each(|_| found.skip(Skip::Elsewhere));
     // Some people keep another link in an entry's note.
     let note = item.get("note").text();
     found.scan(note);
@@ -72,7 +82,8 @@ fn entries_of(item: &Json, mut read: Entry, place: Place) -> Vec<Entry> {
     if is_read && unread::is_key(note) {
         found.beside("note", note, Skip::Elsewhere);
     }
-    found.entries()
+    let entries = found.entries();
+    if entries.is_empty() { empty.into_iter().collect() } else { entries }
 }
 
 /// Reads entries whose fields may have other names than those of their format.

@@ -9,10 +9,12 @@ use super::{
 
 /// Letters of the longest text that is only about the parameters of codes.
 const SETTING_CHARS: usize = 40;
+/// Digits of a date with a time.
+const DIGITS_OF_TIMES: usize = 14;
 /// Words for digits, in some languages, as they begin; and for seconds and minutes.
 const DIGITS: [&str; 11] =
     ["digit", "stell", "ziffer", "chiffre", "cifra", "cifre", "cijfer", "dígito", "цифр", "桁", "位"];
-const SECONDS: [&str; 18] = [
+const SECONDS: [&str; 20] = [
     "s",
     "sec",
     "secs",
@@ -27,6 +29,8 @@ const SECONDS: [&str; 18] = [
     "secondi",
     "period",
     "step",
+    "timestep",
+    "interval",
     "秒",
     "с",
     "сек",
@@ -73,6 +77,16 @@ pub(super) fn says_unusual_number(text: &str) -> bool {
     parts.iter().enumerate().any(is_unusual)
 }
 
+/// Whether a text may name a number, a hash function or a kind of codes. One that may not, such as an identifier or a
+/// time, needs no closer look.
+pub(super) fn may_speak(text: &str) -> bool {
+    const PARTS: [&str; 3] = ["otp", "steam", "bas"];
+    let has =
+        |part: &&str| text.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part.as_bytes()));
+    let digits = text.chars().filter(|c| c.is_numeric()).count();
+    text.len() <= SETTING_CHARS * 4 && ((1..DIGITS_OF_TIMES).contains(&digits) || PARTS.iter().any(|part| has(&part)))
+}
+
 /// The numbers and words of a text.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let kind = |c: char| (c.is_ascii_digit(), c.is_alphabetic());
@@ -100,6 +114,7 @@ fn number_of(text: &str, is_unit: fn(&str) -> bool) -> Option<u64> {
     }
     let text = text.to_lowercase();
     let (number, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))?;
+    let unit = unit.strip_prefix(['.', ',']).map_or(unit, |zeros| zeros.trim_start_matches('0'));
     let unit = unit.trim_matches([' ', '.', '-', '(', ')']);
     number.parse().ok().filter(|_| unit.is_empty() || is_unit(unit))
 }
@@ -257,6 +272,7 @@ mod tests {
             "2 Minuten",
             "TOTP 8",
             "TOTP60",
+            "TOTP timeStep: 60",
         ] {
             assert!(says_unusual_number(text), "{text}");
         }
@@ -297,6 +313,7 @@ mod tests {
             column.are_settings()
         };
         assert!(columns(&["8"]) && columns(&["60", "30"]) && columns(&["6", "8", "6"]));
+        assert!(columns(&["8.0"]) && !columns(&["8.05"]) && !columns(&["6.0", "6"]));
         assert!(columns(&["30s", "60"]) && columns(&["60 Sek."]) && columns(&["6 digits", "8"]));
         assert!(
             !columns(&["30s"]) && !columns(&["60", "8 digits"]) && !columns(&["60 m"]) && !columns(&["60", "30 %"])

@@ -1,5 +1,7 @@
 //! Every text of a JSON value, also of the parts that no reader knows: a person may have put a key or a setting there.
 
+use std::borrow::Cow;
+
 use super::{
     ALL, Import,
     columns::Columns,
@@ -13,6 +15,8 @@ use super::{
 
 /// Texts of an entry that are compared with each other. No app writes as many, and a person hardly does.
 pub(super) const MEMBERS_MAX: usize = 256;
+/// Letters of the longest value of a setting that only the name of its field shows to be one.
+const VALUE_CHARS: usize = 12;
 /// The members in which a field has the name that a person gave it.
 const LABELS: [&str; 4] = ["label", "title", "fieldName", "name"];
 /// The member in which 1Password has the id of another item.
@@ -35,12 +39,29 @@ const NAMES: [&str; 12] = [
 
 /// A text with its plain name: that which a person gave its field, or that of the member.
 pub(super) type Named<'a> = (String, &'a str);
+/// The same for a text that may be a number of the document.
+pub(super) type Member<'a> = (String, Cow<'a, str>);
 
 /// The texts in a value of this plain name, at every level, without the names and the earlier values of fields.
 pub(super) fn texts<'a>(name: &str, json: &'a Json) -> Vec<Named<'a>> {
     let mut texts = Vec::new();
     collect(name, false, json, &mut texts);
     texts
+}
+
+/// The whole numbers in a value, of members with the names of settings of codes.
+pub(super) fn numbers(json: &Json) -> Vec<(String, i64)> {
+    let in_list = json.list().iter().flat_map(numbers);
+    let in_members = json.fields().flat_map(|(name, value)| match value {
+        Json::Whole(number) => {
+            let name = plain(name);
+            let is_setting = name != "type" && settings::is_setting(&name);
+            is_setting.then_some((name, *number)).into_iter().collect()
+        }
+        Json::List(_) | Json::Object(_) => numbers(value),
+        Json::Null | Json::Bool(_) | Json::Fraction | Json::Text(_) => Vec::new(),
+    });
+    in_list.chain(in_members).collect()
 }
 
 /// Collects the texts of a value; all of the value of a field have the field's name.
@@ -72,14 +93,22 @@ fn collect<'a>(name: &str, is_value: bool, json: &'a Json, texts: &mut Vec<Named
 }
 
 /// Whether texts beside a bare key say more of how its codes are made than is read of them.
-pub(super) fn say_more(members: &[Named<'_>]) -> bool {
-    let names: Vec<String> = members.iter().map(|(name, _)| name.clone()).collect();
-    let text = |at: usize| members.get(at).map_or("", |(_, text)| text.trim());
+pub(super) fn say_more(members: &[Member<'_>]) -> bool {
     let says = |line: &str| unread::says_unusual_number(line) || unread::names_hash(line) || unread::names_kind(line);
-    let in_lines = |(name, text): &Named<'_>| !settings::tells_of_logins(name) && text.lines().any(says);
-    members.len() > MEMBERS_MAX
-        || members.iter().any(in_lines)
-        || Columns::of(&names).may_say_more(text, &StatedParameters::default())
+    let speaks = |line: &str| unread::may_speak(line) && says(line);
+    let in_lines = |(name, text): &Member<'_>| !settings::tells_of_logins(name) && text.lines().any(speaks);
+    // The names of fields are looked at where the value is as short as that of a setting.
+    let is_of_kinds = |name: &str| ["otp", "counter", "timebased"].iter().any(|part| name.contains(part));
+    let may_be_value = |(name, text): &&Member<'_>| {
+        !text.is_empty() && text.len() <= VALUE_CHARS && (unread::may_speak(text) || is_of_kinds(name))
+    };
+    let values: Vec<&Member<'_>> = members.iter().filter(may_be_value).collect();
+    let are_read = || {
+        let names: Vec<String> = values.iter().map(|(name, _)| name.clone()).collect();
+        let text = |at: usize| values.get(at).map_or("", |(_, text)| text.trim());
+        Columns::of(&names).may_say_more(text, &StatedParameters::default())
+    };
+    members.len() > MEMBERS_MAX || members.iter().any(in_lines) || !values.is_empty() && are_read()
 }
 
 impl Import {

@@ -67,7 +67,9 @@ fn a_key_in_a_name_is_never_kept_or_shown() {
         let message = [&[10, entry.len() as u8][..], &entry, &[16, 1, 24, 1, 32, 0]].concat();
         format!("otpauth-migration://offline?data={}\n", data_encoding::BASE64URL_NOPAD.encode(&message))
     };
-    for name in [C.to_owned(), C.to_lowercase(), format!("ada (old key {C})"), format!("ada_{C}")] {
+    for name in
+        [C.to_owned(), C.to_lowercase(), format!("ada (old key {C})"), format!("ada_{C}"), format!("{C}@example.com")]
+    {
         let login = json!({"username": name, "totp": A});
         let aegis = json!({"type": "totp", "name": name, "issuer": "", "info": {"secret": A}});
         for file in [
@@ -150,7 +152,7 @@ fn no_group_of_a_key_is_cut_off() {
         // A letter of the last group is missing.
         (format!("{key} 4NA"), "a length that base32 never has".to_owned()),
     ] {
-        check(&format!("Service,Account,Secret\nX,eve,{text}\n"), &[&expected]);
+        check(&format!("Service,Account,TOTP\nX,eve,{text}\n"), &[&expected]);
     }
 }
 
@@ -212,6 +214,9 @@ fn links_and_keys_in_parts_of_a_document_that_are_not_read_are_counted() {
     let entry = json!({"issuer": "GitHub", "account": "ada", "secret": A});
     let map = json!({"GitHub": entry, "Bank": link("Bank:bob", B), "others": [{"account": "root", "secret": C}]});
     check(&map.to_string(), &[&b, &a, &c]);
+    check(&json!({"GitHub": entry, "Bank": {"uri": link("Bank:bob", B)}}).to_string(), &[&b, &a]);
+    let more = json!({"x": {"account": "bob", "secret": B}, "y": {"account": "eve", "secret": C}});
+    check(&json!({"GitHub": entry, "more": more}).to_string(), &[&a, ELSEWHERE, ELSEWHERE]);
     check(&json!({"Bank": link("Bank:bob", B), "VPN": link("VPN:eve", C)}).to_string(), &[&b, &c]);
     check(&json!({"a": entry, "b": [A], "c": "otpauth://totp/x"}).to_string(), &[&a, "entry 2: ", "entry 3: "]);
     let andotp = json!([{"secret": A, "label": "ada", "issuer": "GitHub", "type": "totp", "old": [B],
@@ -220,6 +225,10 @@ fn links_and_keys_in_parts_of_a_document_that_are_not_read_are_counted() {
     assert!(told.len() == 3 && told[0].contains(A), "{told:?}");
     assert!(told.iter().any(|told| told.contains(ELSEWHERE)) && told.iter().any(|told| told.contains(C)), "{told:?}");
     // Lists beside the one that is read.
+    let trash = json!([{"type": "totp", "name": "b", "info": {"secret": B}}]);
+    let entry = json!({"type": "totp", "name": "a", "issuer": "", "info": {"secret": A}});
+    let database = json!({"entries": [entry], "trash": trash, "groups": [{"uuid": "x", "name": "Work"}]});
+    check(&json!({"version": 1, "header": {}, "db": database}).to_string(), &[&a, ELSEWHERE]);
     let login = json!({"type": 1, "name": "T", "login": {"totp": A}});
     let aegis = json!({"entries": [{"type": "totp", "name": "a", "issuer": "", "info": {"secret": A}}]});
     for mut file in [
@@ -267,6 +276,8 @@ fn a_bare_key_in_any_field_of_a_password_manager_is_counted() {
     check(&cxf(&json!([note])), &[ELSEWHERE]);
     let steam = json!({"type": "totp", "secret": A, "algorithm": "steam"});
     check(&cxf(&json!([steam])), &["Steam codes"]);
+    let notes = format!("site0: {A}\nsite1: {B}\nsite2: {C}");
+    check(&bitwarden(&json!({"type": 2, "name": "Keys", "notes": notes})), &[ELSEWHERE; 3]);
     // Passwords, names, ids and what was replaced may look like keys.
     let history = json!([{"password": B, "lastUsedDate": "2026-01-01"}]);
     let login = json!({"username": B, "password": B, "totp": A});
@@ -327,7 +338,14 @@ fn settings_outside_of_tables_are_read_or_doubts() {
         let pass = json!({"userId": "u", "vaults": {"v": {"items": [{"state": 1, "data": data}]}}}).to_string();
         assert_eq!(all_made(&pass), ["SHA1 6 30 unread"], "{name}");
     }
+    for (member, is_in_login) in [("digits", false), ("digits", true), ("period", false), ("timeStep", true)] {
+        let mut item = json!({"type": 1, "name": "Bank", "login": login, "reprompt": 1});
+        let place = if is_in_login { &mut item["login"] } else { &mut item };
+        place[member] = if member == "digits" { 8.into() } else { 60.into() };
+        assert_eq!(all_made(&bitwarden(&item)), ["SHA1 6 30 unread"], "{member}");
+    }
     for (notes, expected) in [
+        ("TOTP timeStep: 60", "SHA1 6 30 unread"),
         ("TOTP algorithm: SHA256", "SHA1 6 30 unread"),
         ("a long remark about the account of the bank\nTOTP algorithm: SHA256\n", "SHA1 6 30 unread"),
         ("call 0800 60 60 60\nroom 8", "SHA1 6 30"),
@@ -348,9 +366,11 @@ fn settings_outside_of_tables_are_read_or_doubts() {
         let aegis = json!({"type": "totp", "name": "bob", "issuer": "Bank", "info": info});
         let stratum = with(json!({"Type": 2, "Issuer": "Bank", "Username": "bob", "Secret": A, "Period": null}));
         let otp = with(json!({"account": "bob", "tokenType": "TOTP"}));
+        let content = with(json!({"uri": A, "entry_type": "Totp", "name": "bob"}));
         for file in [
             json!({"version": 1, "header": {}, "db": {"entries": [aegis]}}).to_string(),
             json!({"schemaVersion": 4, "services": [{"name": "Bank", "secret": A, "otp": otp}]}).to_string(),
+            json!({"version": 1, "entries": [{"content": content}]}).to_string(),
             cxf(&json!([with(json!({"type": "totp", "secret": A}))])),
             json!({"Authenticators": [stratum]}).to_string(),
         ] {
@@ -398,6 +418,16 @@ fn a_list_with_other_names_of_fields_is_read_like_a_table() {
     for other in [json!({"old": [B]}), json!({"label": "x"}), json!({"totp": ""})] {
         check(&of(other), &[fields]);
     }
+}
+
+#[test]
+fn an_export_of_google_in_a_list_is_read() {
+    // One account: the seed, its name, and the version and size of the export.
+    let data = "Ch0KEEhlbGxvIWhlbGxvIWhlbGwSA2FkYSABKAEwAhABGAEgAA";
+    check(
+        &json!([format!("otpauth-migration://offline?data={data}"), link("a", A)]).to_string(),
+        &["ada ", &format!("a {A}")],
+    );
 }
 
 #[test]
