@@ -147,7 +147,9 @@ impl<'a> Item<'a> {
             }
             self.say(&name, text.into());
         }
-        walk::numbers(json).into_iter().for_each(|(name, number)| self.say(&name, number.to_string().into()));
+        for (name, number) in walk::numbers(json) {
+            self.say(&name, number.to_string().into());
+        }
     }
 
     fn scan_links(&mut self, json: &'a Json) {
@@ -167,7 +169,7 @@ impl<'a> Item<'a> {
             let at = other.as_ref().and_then(|other| self.known.get(&self.hashes.hash_one(other.seed.expose())));
             let kept = at.and_then(|at| self.found.get_mut(*at)).and_then(|(_, entry)| entry.read.as_mut().ok());
             if let Some(kept) = kept {
-                let stated = StatedParameters::of(&kept.totp);
+                let stated = StatedParameters::of(kept.totp);
                 let joined = uri::link(link.text, Beside { stated, ..Beside::default() }, self.place).read;
                 let is_other = joined.is_ok_and(|joined| joined.totp != kept.totp);
                 kept.notes.extend(is_other.then_some(Note::Differs));

@@ -155,7 +155,7 @@ impl Columns {
 /// Whether a text states the usual parameters of codes, or none.
 fn is_usual(text: &str) -> bool {
     let is = |usual: &&str| usual.eq_ignore_ascii_case(text);
-    ["30;6", "6;30", "0", "SHA1", "TOTP"].iter().any(|usual| is(&usual)) || unread::is_usual_number(text)
+    ["30;6", "6;30", "0", "SHA1", "TOTP"].iter().any(is) || unread::is_usual_number(text)
 }
 
 /// The name of a site: of an address, its host.

@@ -83,7 +83,7 @@ fn entry(json: &Json, place: Place, said: &Said) -> Entry {
     // The link that the service was made of gives what its own fields leave out.
     let secret = json.get("secret").word();
     let linked = uri::link(otp.get("link").text(), Beside::default(), place).read.ok();
-    let linked = linked.filter(|linked| linked.seed.is_in(secret)).map(|linked| StatedParameters::of(&linked.totp));
+    let linked = linked.filter(|linked| linked.seed.is_in(secret)).map(|linked| StatedParameters::of(linked.totp));
     let linked = linked.unwrap_or_default();
     let or = |own: Number, linked: Number| if own == Number::Absent { linked } else { own };
     let algorithm = otp.get("algorithm").word();

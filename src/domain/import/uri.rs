@@ -38,7 +38,7 @@ pub(super) struct StatedParameters<'a> {
 
 impl StatedParameters<'_> {
     /// Those of an entry that was read.
-    pub(super) fn of(totp: &TotpParameters) -> StatedParameters<'static> {
+    pub(super) fn of(totp: TotpParameters) -> StatedParameters<'static> {
         StatedParameters {
             kind: "",
             algorithm: totp.algorithm.as_str(),

@@ -17,6 +17,8 @@ use super::{
 pub(super) const MEMBERS_MAX: usize = 256;
 /// Letters of the longest value of a setting that only the name of its field shows to be one.
 const VALUE_CHARS: usize = 12;
+/// Letters of a name that are looked at: each text of a list gets a copy of its name.
+const NAME_CHARS: usize = 64;
 /// The members in which a field has the name that a person gave it.
 const LABELS: [&str; 4] = ["label", "title", "fieldName", "name"];
 /// The member in which 1Password has the id of another item.
@@ -74,9 +76,9 @@ fn collect<'a>(name: &str, is_value: bool, json: &'a Json, texts: &mut Vec<Named
     json.list().iter().for_each(|item| collect(name, is_value, item, texts));
     // 1Password says by this member which of its fields has the password.
     let label = json.first_text(&["designation"]);
-    let label = plain(if label.is_empty() { json.first_text(&LABELS) } else { label });
+    let label = short(if label.is_empty() { json.first_text(&LABELS) } else { label });
     for (member, value) in json.fields() {
-        let member = plain(member);
+        let member = short(member);
         if member.ends_with(HISTORY) || member == REFERENCE {
             continue;
         }
@@ -90,6 +92,13 @@ fn collect<'a>(name: &str, is_value: bool, json: &'a Json, texts: &mut Vec<Named
         };
         collect(child, is_value, value, texts);
     }
+}
+
+/// The beginning of a plain name.
+fn short(name: &str) -> String {
+    let mut name = plain(name);
+    name.truncate(NAME_CHARS);
+    name
 }
 
 /// Whether texts beside a bare key say more of how its codes are made than is read of them.
@@ -119,7 +128,9 @@ impl Import {
         }
         let mut found = Item::new(Beside::default(), Place::nth(self.entries.len()), None);
         for (name, value) in json.fields().filter(|(name, _)| *name != read) {
-            texts(&plain(name), value).into_iter().for_each(|(name, text)| found.count(&name, text, Skip::Elsewhere));
+            for (name, text) in texts(&short(name), value) {
+                found.count(&name, text, Skip::Elsewhere);
+            }
         }
         self.entries.append(&mut found.entries());
     }
@@ -139,5 +150,7 @@ mod tests {
         let told: Vec<String> = texts("", &json).iter().map(|(name, text)| format!("{name}={text}")).collect();
         let expected = ["password=p", "totpkey=a", "type=1", "mykey=b", "totp=q", "note=c", "password=r"];
         assert_eq!(told, expected);
+        let long = Json::parse(&format!("{{\"{}\": [\"a\", \"b\"]}}", "x".repeat(1_000_000))).unwrap();
+        assert!(texts("", &long).iter().all(|(name, _)| name.len() == NAME_CHARS));
     }
 }

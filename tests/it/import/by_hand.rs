@@ -62,9 +62,15 @@ fn a_key_in_a_name_is_never_kept_or_shown() {
         format!("Group,Title,Username,Password,URL,Notes,TOTP\nRoot,{title},,pw,,,{link}\n")
     };
     let google = |name: &str| {
-        let entry =
-            [&[10, 20][..], &[7; 20], &[18, name.len() as u8], name.as_bytes(), &[32, 1, 40, 1, 48, 2]].concat();
-        let message = [&[10, entry.len() as u8][..], &entry, &[16, 1, 24, 1, 32, 0]].concat();
+        let entry = [
+            &[10, 20][..],
+            &[7; 20],
+            &[18, u8::try_from(name.len()).unwrap()],
+            name.as_bytes(),
+            &[32, 1, 40, 1, 48, 2],
+        ]
+        .concat();
+        let message = [&[10, u8::try_from(entry.len()).unwrap()][..], &entry, &[16, 1, 24, 1, 32, 0]].concat();
         format!("otpauth-migration://offline?data={}\n", data_encoding::BASE64URL_NOPAD.encode(&message))
     };
     for name in
@@ -353,6 +359,10 @@ fn settings_outside_of_tables_are_read_or_doubts() {
         let item = json!({"type": 1, "name": "Bank", "notes": notes, "login": login});
         assert_eq!(all_made(&bitwarden(&item)), [expected], "{notes}");
     }
+}
+
+#[test]
+fn settings_under_other_names_in_the_entries_of_apps_are_read_or_doubts() {
     for (members, expected) in [
         (json!({"algorithm": "SHA256", "interval": 60}), "SHA256 6 60"),
         (json!({"timeStep": 60}), "SHA1 6 60"),
