@@ -7,6 +7,7 @@ use super::{
     Format, Import, ImportError, Opened,
     entry::{Entry, Key, Kind, Number, Place, RawEntry},
     json::Json,
+    said::Said,
     sealed::{How, Kdf, Locked, base64, gcm, hex, json_of},
 };
 use crate::domain::limits::IMPORT_SLOTS_BLOCKS_MAX;
@@ -104,10 +105,14 @@ impl Sealed {
 
 /// Reads the part that may be encrypted.
 fn database(json: &Json) -> Import {
-    Import::of_list(Format::Aegis, json.get("entries").list(), entry)
+    let said = Said::default();
+    let mut import =
+        Import::of_list(Format::Aegis, json.get("entries").list(), |item, place| entry(item, place, &said));
+    import.count_beside(json, "entries");
+    import
 }
 
-fn entry(json: &Json, place: Place) -> Entry {
+fn entry(json: &Json, place: Place, said: &Said) -> Entry {
     let info = json.get("info");
     let raw = RawEntry {
         kind: Kind::of_word(json.get("type").word()),
@@ -118,7 +123,7 @@ fn entry(json: &Json, place: Place) -> Entry {
         digits: info.get("digits").number(),
         period: info.get("period").number(),
     };
-    raw.entry(place)
+    said.entry(raw, json, place)
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use super::{
     uri::{self, Beside},
 };
 
+/// Characters of the shortest id that an app makes itself.
+const ID_CHARS: usize = 16;
+
 /// `LastPass` Authenticator. Names that the person never changed may be empty.
 pub(super) fn last_pass(json: &Json) -> Import {
     let said = Said::default();
@@ -84,16 +87,28 @@ pub(super) fn extension(json: &Json) -> Option<Import> {
     // The extension's own settings.
     const OTHERS: [&str; 2] = ["key", "LocalStorage"];
     let is_entry = |item: &Json| item.has("secret") || item.has("account");
-    json.fields().find(|(_, item)| is_entry(item))?;
+    let is_link = |item: &Json| uri::is_link(item.text());
+    let is_of_entries = |item: &Json| is_entry(item) || is_link(item) || item.list().iter().any(is_entry);
+    json.fields().find(|(_, item)| is_of_entries(item))?;
     let may_be_entry = |(name, item): &(&str, &Json)| {
-        is_entry(item) || item.is_object() && !OTHERS.contains(name) || unread::is_key(item.text())
+        is_entry(item)
+            || (item.is_object() || item.is_list()) && !OTHERS.contains(name)
+            || unread::is_key(item.text())
+            || item.text().contains("://") && uri::has(item.text(), "otpauth")
     };
-    let entries = json.fields().filter(may_be_entry).map(|(_, item)| item);
+    // A person may have put several entries under one name.
+    let entries = json.fields().filter(may_be_entry).flat_map(|(name, item)| {
+        // The extension keeps the hash in the entry, too.
+        let name = if is_id(name) || item.has("hash") { "" } else { name };
+        let one = (!item.is_list()).then_some((name, item));
+        one.into_iter().chain(item.list().iter().map(move |item| (name, item)))
+    });
     let said = Said::default();
-    Some(Import::of_list(Format::Extension, entries, |item, place| {
+    Some(Import::of_named(Format::Extension, entries, |name, item, place| {
         let (issuer, account) = (item.get("issuer").text(), item.get("account").text());
         // `Issuer::domain` restricts an entry to a page.
         let issuer = issuer.split("::").next().unwrap_or_default();
+        let issuer = if issuer.trim().is_empty() { name } else { issuer };
         if item.get("encrypted").is_true() {
             Entry::skipped(place, naming::title(issuer, account), Skip::Encrypted)
         } else {
@@ -113,6 +128,12 @@ pub(super) fn extension(json: &Json) -> Option<Import> {
             said.entry(raw, item, place)
         }
     }))
+}
+
+/// Whether the name of an entry is a number, a hash or another id, as the extension names its entries.
+fn is_id(name: &str) -> bool {
+    let has_digit = name.bytes().any(|byte| byte.is_ascii_digit());
+    !name.contains(char::is_alphabetic) || has_digit && name.len() >= ID_CHARS && !name.contains(char::is_whitespace)
 }
 
 /// The answer of Vault or `OpenBao` to the creation of a key. Later answers don't hold it.

@@ -124,6 +124,7 @@ fn items(json: &Json) -> Import {
         };
         let mut found = Item::new(beside, Place::nth(index), why);
         found.own(item.at(&["login", "totp"]).word(), None);
+        found.pass_over(item.at(&["login", "totp"]));
         for field in item.get("fields").list() {
             found.field_of(field.get("name").text(), field.get("value"));
         }

@@ -1,13 +1,15 @@
 //! The columns of a table: those with seeds, names and settings, found by their names and their contents.
 
+use std::borrow::Borrow;
+
 use zeroize::Zeroizing;
 
 use super::{
     Column, ends,
-    item::{self, Named, SEEDS, without_number},
+    fields::{self, Named, SEEDS, without_number},
     links, pieces,
     settings::{self, Settings},
-    table::{self, Rows},
+    table::{self, Row, Rows},
     unread, uri,
 };
 use crate::domain::text::ShownText;
@@ -15,7 +17,7 @@ use crate::domain::text::ShownText;
 /// Names of columns with a title.
 const TITLES: [&str; 6] = ["issuer", "service", "servicename", "title", "name", "itemname"];
 /// Names of columns that are as good as a title, where no column has one.
-const SITES: [&str; 16] = [
+const SITES: [&str; 23] = [
     "website",
     "websitename",
     "site",
@@ -29,6 +31,13 @@ const SITES: [&str; 16] = [
     "platform",
     "organization",
     "organisation",
+    "system",
+    "tool",
+    "vendor",
+    "bank",
+    "anbieter",
+    "dienst",
+    "product",
     "url",
     "websiteurl",
     "loginurl",
@@ -117,7 +126,7 @@ impl Columns {
         let part = |parts: &[&str], but: Option<usize>| {
             let is = |name: &str, parts: &[&str]| parts.iter().any(|part| name.contains(part));
             let fits = |(at, name): &(usize, &String)| {
-                is(name, parts) && !is(name, &OTHER_PARTS) && Some(*at) != but && item::named(name).is_none()
+                is(name, parts) && !is(name, &OTHER_PARTS) && Some(*at) != but && fields::named(name).is_none()
             };
             head.iter().enumerate().find(fits).map(|(at, _)| at)
         };
@@ -130,7 +139,7 @@ impl Columns {
         let title = title.or_else(|| part(&TITLE_PARTS, users.first().copied()));
         let seeds = head.iter().enumerate().filter_map(|(at, column)| {
             let name =
-                item::named(column).filter(|_| !settings::is_setting(column) && !settings::may_be_setting(column))?;
+                fields::named(column).filter(|_| !settings::is_setting(column) && !settings::may_be_setting(column))?;
             Some((at, name))
         });
         let mut seeds: Vec<(usize, Named)> = seeds.collect();
@@ -159,8 +168,14 @@ impl Columns {
     /// Looks for columns of bare numbers that codes have: they may hold the parameters of codes, whatever their names
     /// are.
     pub(super) fn find_numbers(&mut self, rows: Rows<'_>) {
+        self.see_numbers(rows.map_while(Result::ok));
+    }
+
+    /// The same for rows that were read.
+    pub(super) fn see_numbers(&mut self, rows: impl Iterator<Item = impl Borrow<Row>>) {
         let mut columns = vec![unread::Bare::default(); self.width];
-        for row in rows.map_while(Result::ok) {
+        for row in rows {
+            let row: &Row = row.borrow();
             columns.iter_mut().zip(&row.cells).for_each(|(column, cell)| column.see(text_of(cell)));
         }
         let is_of_days =

@@ -5,6 +5,7 @@ use super::{
     entry::{Entry, Key, Kind, Place, RawEntry, Skip},
     item::Item,
     json::Json,
+    said::Said,
     uri::Beside,
 };
 
@@ -15,6 +16,7 @@ pub(super) fn read(json: &Json) -> Option<Import> {
     if !items.iter().any(|item| item.has("credentials")) {
         return None;
     }
+    let said = Said::default();
     let mut import = Import::new(Format::Cxf);
     for (index, item) in items.into_iter().enumerate() {
         let credentials = || item.get("credentials").list().iter();
@@ -23,8 +25,10 @@ pub(super) fn read(json: &Json) -> Option<Import> {
             Beside { issuer: item.get("title").text(), account: user.unwrap_or_default(), ..Beside::default() };
         let place = Place::nth(index);
         let mut found = Item::new(beside, place, item.repeated().then_some(Skip::Repeated));
-        for credential in credentials().filter(|credential| credential.get("type").text() == "totp") {
-            found.add(true, entry(credential, beside, place), None);
+        let is_totp = |credential: &&Json| credential.get("type").text().eq_ignore_ascii_case("totp");
+        for credential in credentials().filter(is_totp) {
+            found.add(true, entry(credential, beside, place, &said), None);
+            found.pass_over(credential.get("secret"));
         }
         found.scan_all(item);
         import.entries.append(&mut found.entries());
@@ -33,7 +37,7 @@ pub(super) fn read(json: &Json) -> Option<Import> {
 }
 
 /// A seed, which has the names of its item if it has none of its own.
-fn entry(json: &Json, beside: Beside<'_>, place: Place) -> Entry {
+fn entry(json: &Json, beside: Beside<'_>, place: Place, said: &Said) -> Entry {
     let algorithm = json.get("algorithm").word();
     let or = |text: &str, other: &str| if text.trim().is_empty() { other.to_owned() } else { text.to_owned() };
     let issuer = or(json.get("issuer").text(), beside.issuer);
@@ -47,5 +51,5 @@ fn entry(json: &Json, beside: Beside<'_>, place: Place) -> Entry {
         digits: json.get("digits").number(),
         period: json.get("period").number(),
     };
-    raw.entry(place)
+    said.entry(raw, json, place)
 }

@@ -57,11 +57,13 @@ pub(super) fn seed(text: &str) -> (&str, Option<Note>) {
     let same = others.iter().take_while(|(word, _)| letters(word) == size && is_group(word)).count();
     let before_last = size * (same + 1);
     let (count, total) = match others.get(same..) {
-        // A seed of a usual length is whole without the last group, unless its length is usual with it, too.
+        // A seed of a usual length is whole without a word, unless a seed can have the length with it, too.
         Some([(last, _)])
             if letters(last) < size
                 && is_group(last)
-                && (!before_last.is_multiple_of(SEED_CHARS_USUAL) || is_usual(before_last + letters(last))) =>
+                && (!before_last.is_multiple_of(SEED_CHARS_USUAL)
+                    || !is_word(last)
+                    || !matches!((before_last + letters(last)) % 8, 1 | 3 | 6)) =>
         {
             (others.len(), before_last + letters(last))
         }

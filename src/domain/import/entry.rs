@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+pub use super::note::Note;
 use super::{
     ends,
     naming::{named, title_of},
@@ -59,33 +60,6 @@ pub struct ImportedSecret {
     pub notes: Vec<Note>,
 }
 
-/// A remark about an entry that is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Note {
-    /// The link was repaired, or the meaning of the link or the entry is doubtful.
-    Link(Repair),
-    /// An `&` was missing before a parameter, or its value had a prefix.
-    Parameters,
-    /// The name had characters that can't be shown.
-    Cleaned,
-    /// The name was too long.
-    Cut,
-    /// The entry has no name.
-    Unnamed,
-    /// A name held the key.
-    KeyAsName,
-    /// The app writes names such that their parts can't be distinguished.
-    Ambiguous,
-    /// The file or the row ends in a value that codes depend on, and the value does not look whole.
-    Ends,
-    /// Words after the link or the seed were left out.
-    Around,
-    /// The seed is in groups, and the last of them may be words.
-    Groups,
-    /// A column seems to hold a parameter of codes, and is not read.
-    Unread,
-}
-
 /// Why an entry is skipped. It never quotes the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Skip {
@@ -99,13 +73,13 @@ pub enum Skip {
     #[error("its hash function {0} is not supported; only SHA1, SHA256 and SHA512 are")]
     Hash(&'static str),
     /// An unknown hash function.
-    #[error("its hash function is not SHA1, SHA256 or SHA512")]
+    #[error("its hash function is not SHA1, SHA256 or SHA512, or is not written like these")]
     UnknownHash,
     /// Neither 6 nor 8 digits.
-    #[error("its codes don't have 6 or 8 digits")]
+    #[error("its codes don't have 6 or 8 digits, or the number can't be read")]
     Digits,
     /// A period outside the bounds.
-    #[error("its period is not 1 to 3600 seconds")]
+    #[error("its period is not 1 to 3600 seconds, or can't be read")]
     Period,
     /// No seed.
     #[error("it has no secret")]
@@ -141,7 +115,10 @@ pub enum Skip {
     #[error("its field `{0}` has the wrong type")]
     Field(&'static str),
     /// A field that a registration doesn't have.
-    #[error("it has a field that a registration does not have")]
+    #[error(
+        "it has a field that a registration does not have; the fields are `uri`, or `label`, `secret`, `issuer`, \
+         `algorithm`, `digits` and `period`, and `single_use`"
+    )]
     UnknownField,
     /// A row of a table with more cells than its head.
     #[error("its row has more cells than the head; put the value that has the separator in it into quotes")]
@@ -220,49 +197,6 @@ impl fmt::Display for Place {
     }
 }
 
-impl Note {
-    /// Whether the entry may be wrong, rather than only written differently.
-    pub const fn is_doubt(self) -> bool {
-        match self {
-            Self::Link(repair) => repair.is_doubt(),
-            Self::Parameters | Self::Cleaned | Self::Cut => false,
-            Self::Ambiguous
-            | Self::Unnamed
-            | Self::KeyAsName
-            | Self::Ends
-            | Self::Around
-            | Self::Groups
-            | Self::Unread => true,
-        }
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Link(repair) => return repair.fmt(f),
-            Self::Parameters => "its parameters were not written as the format says, and were read as they were meant",
-            Self::Cleaned => "characters that can't be shown were left out of its name",
-            Self::Cut => "its name was cut to 256 characters",
-            Self::Unnamed => "it has no name; `countersign secret update` gives it one",
-            Self::KeyAsName => {
-                "its name held the key and was left out; `countersign secret update` gives it another one"
-            }
-            Self::Ends => "the row or the file ends in it, and it may be cut off; compare it with the app",
-            Self::Around => "words that stand behind it were left out; check that they are no part of its secret",
-            Self::Groups => {
-                "its secret is written in groups, and the last ones may be words that stand behind it; compare it with \
-                 the app"
-            }
-            Self::Unread => {
-                "a column or a field seems to say how its codes are made, and was not read; compare a code with the app, \
-                 or call them `algorithm`, `digits` and `period`"
-            }
-            Self::Ambiguous => "this app writes names such that they can't be told apart for certain; check them",
-        })
-    }
-}
-
 impl Kind {
     /// Reads a type's name in any spelling that apps use; empty means time-based.
     pub(super) fn of_word(word: &str) -> Self {
@@ -301,7 +235,7 @@ impl Number {
         if matches!(self, Self::Is(0)) { Self::Absent } else { self }
     }
 
-    fn read<T: TryFrom<u64> + Default>(self, otherwise: Skip) -> Result<T, Skip> {
+    pub(super) fn read<T: TryFrom<u64> + Default>(self, otherwise: Skip) -> Result<T, Skip> {
         match self {
             Self::Absent => Ok(T::default()),
             Self::Is(number) => T::try_from(number).map_err(|_| otherwise),
@@ -371,7 +305,8 @@ impl Entry {
     }
 }
 
-fn algorithm(text: &str) -> Result<Algorithm, Skip> {
+/// The hash function of this name; the usual one if it is empty.
+pub(super) fn algorithm(text: &str) -> Result<Algorithm, Skip> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(Algorithm::default());

@@ -1,174 +1,23 @@
 //! The secrets of one entry of a password manager: in its own field for them, and wherever else a person put a link.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet, hash_map::RandomState},
     hash::BuildHasher as _,
 };
 
-use unicode_normalization::UnicodeNormalization as _;
-
 use super::{
     Format, Import, ends,
     entry::{Entry, Note, Place, Skip},
+    fields::{HISTORY, Named, is_of_ids_or_passwords, is_of_other_codes, named, plain},
     google,
     json::Json,
     pieces::{self, Piece, pieces},
-    settings, unread,
-    uri::{self, Beside},
+    unread,
+    uri::{self, Beside, StatedParameters},
+    walk,
 };
-use crate::domain::seed::Seed;
-
-/// Names of fields with seeds, the most specific first, as letters and digits in lower case.
-pub(super) const SEEDS: [&str; 18] = [
-    "logintotp",
-    "otpauth",
-    "otpsecret",
-    "otpurl",
-    "otpuri",
-    "totpsecret",
-    "totpuri",
-    "totp",
-    "otp",
-    "twofactorcode",
-    "2fa",
-    "2fasecret",
-    "2fakey",
-    "mfasecret",
-    "onetimepassword",
-    "onetimecode",
-    "authenticatorkey",
-    "authenticatorsecret",
-];
-/// The beginnings of other names of such fields.
-const STARTS: [&str; 5] = ["otp", "totp", "onetimepassword", "onetimecode", "einmal"];
-/// The beginnings of names that such fields may have, and other fields, too.
-const LOOSE_STARTS: [&str; 5] = ["2fa", "mfa", "authenticator", "googleauthenticator", "secretkey"];
-/// The ends of names that begin like this, and belong to fields about a seed.
-pub(super) const ABOUT: [&str; 38] = [
-    "type",
-    "kind",
-    "digits",
-    "length",
-    "period",
-    "interval",
-    "step",
-    "algorithm",
-    "algo",
-    "hash",
-    "issuer",
-    "account",
-    "label",
-    "name",
-    "user",
-    "enabled",
-    "active",
-    "status",
-    "date",
-    "time",
-    "at",
-    "created",
-    "updated",
-    "modified",
-    "counter",
-    "count",
-    "method",
-    "id",
-    "app",
-    "notes",
-    "note",
-    "codes",
-    "device",
-    "serial",
-    "model",
-    "provider",
-    "backup",
-    "recovery",
-];
-
-/// The end of the names of fields in which password managers keep the earlier values of others.
-const HISTORY: &str = "history";
-
-/// How surely a field of a name has a seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Named {
-    /// Services and programs use the name for a seed.
-    Surely,
-    /// The name begins or ends like these: it may be of a remark about a seed.
-    Nearly,
-    /// Other things have the name, too: only a value that can be a seed is one.
-    Perhaps,
-}
-
-/// How surely a field of this name, which is plain, has a seed.
-pub(super) fn named(name: &str) -> Option<Named> {
-    let bare = without_number(name);
-    let begins = |starts: &[&str]| starts.iter().any(|start| bare.starts_with(start));
-    if SEEDS.contains(&bare) {
-        Some(Named::Surely)
-    } else if ABOUT.iter().any(|end| bare.ends_with(end)) {
-        None
-    } else if begins(&STARTS) || bare.ends_with("totp") && !is_question(bare) {
-        Some(Named::Nearly)
-    } else {
-        (begins(&LOOSE_STARTS) || bare.ends_with("seed") || bare == "secret").then_some(Named::Perhaps)
-    }
-}
-
-/// Whether the name asks what is answered by yes or no: `is TOTP`.
-pub(super) fn is_question(name: &str) -> bool {
-    let asked = ["is", "has", "uses"].iter().find_map(|start| name.strip_prefix(start));
-    asked.is_some_and(|asked| SEEDS.contains(&asked))
-}
-
-/// Whether a field of this plain name has an identifier or a password, however much it looks like a key.
-fn is_of_ids_or_passwords(name: &str) -> bool {
-    // In some languages a password for one use is called by the words for it.
-    const FOR_ONE_USE: [&str; 6] = ["onetime", "einmal", "unsolouso", "usageunique", "usounico", "monouso"];
-    let is_of_codes = || settings::is_about_codes(name) || FOR_ONE_USE.iter().any(|part| name.contains(part));
-    is_of_ids(name) || settings::tells_of_logins(name) && !is_of_codes()
-}
-
-fn is_of_ids(name: &str) -> bool {
-    let bare = without_number(name);
-    ["id", "uuid", "serial"].iter().any(|end| bare.ends_with(end)) && !bare.ends_with("android")
-}
-
-/// Whether a field of this plain name has a password, an identifier, a license, or codes for the loss of a phone: they may look
-/// like keys.
-fn is_of_other_codes(name: &str) -> bool {
-    const PARTS: [&str; 18] = [
-        "passw",
-        "passphrase",
-        "passcode",
-        "recover",
-        "backup",
-        "emergency",
-        "wiederherst",
-        "notfall",
-        "secours",
-        "recupera",
-        "licen",
-        "lizenz",
-        "product",
-        "apikey",
-        "wlan",
-        "wifi",
-        "order",
-        "fiscal",
-    ];
-    let is_seed = || named(name).is_some_and(|name| name < Named::Perhaps);
-    (is_of_ids(name) || PARTS.iter().any(|part| name.contains(part))) && !is_seed()
-}
-
-/// The name without its number: two fields may have one name, or a number each.
-pub(super) fn without_number(name: &str) -> &str {
-    name.trim_end_matches(|c: char| c.is_ascii_digit())
-}
-
-/// A field's name without case, accents and punctuation.
-pub(super) fn plain(name: &str) -> String {
-    name.nfd().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-}
+use crate::domain::seed::{SEED_CHARS_USUAL, Seed};
 
 /// The secrets of an entry, each once.
 pub(super) struct Item<'a> {
@@ -182,18 +31,21 @@ pub(super) struct Item<'a> {
     /// give it.
     known: HashMap<u64, usize>,
     hashes: RandomState,
-    /// The texts that were read.
+    /// The texts that were read or counted.
     read: HashSet<&'a str>,
+    /// The texts beside them, which may say how the codes of its bare keys are made.
+    said: Vec<walk::Member<'a>>,
     /// The links that were refused: a key in one of them may make other codes.
     refused: Vec<&'a str>,
     /// The reason for counting it although nothing was read: a text holds a key, but would be something else beside one.
-    unread: Option<Skip>,
+    /// With the number of keys in it.
+    unread: Option<(Skip, usize)>,
 }
 
 impl<'a> Item<'a> {
     pub(super) fn new(beside: Beside<'a>, place: Place, why: Option<Skip>) -> Self {
-        let (found, known, hashes, read, refused, unread) = Default::default();
-        Self { beside, place, why, found, known, hashes, read, refused, unread }
+        let (found, known, hashes, read, said, refused, unread) = Default::default();
+        Self { beside, place, why, found, known, hashes, read, said, refused, unread }
     }
 
     /// Reads a field of seeds: a link, several, or a bare key. Each of them gets the note.
@@ -208,7 +60,7 @@ impl<'a> Item<'a> {
             self.add(false, uri::link_or_seed(text, self.beside, self.place), note);
         }
         for link in links {
-            self.link(link.text, note);
+            self.link(link.text, note, true);
         }
         if text.contains("://") {
             let keys: usize = text.lines().map(pieces::keys_beside).sum();
@@ -231,6 +83,7 @@ impl<'a> Item<'a> {
                 }
         };
         let plain = plain(name);
+        self.say(&plain, value.into());
         if !value.contains("://") && named(&plain).is_some_and(can_be_seed) {
             self.own(value, None);
         } else {
@@ -247,9 +100,10 @@ impl<'a> Item<'a> {
         let is_known = || unread::is_key(text) && !is_of_other_codes(name);
         let is_named = || named(name).is_some() && !text.contains("://") && unread::holds_key(text);
         if is_known() || is_named() {
+            self.read.insert(text);
             self.skip(why);
         } else if self.unread.is_none() && unread::holds_key(text) {
-            self.unread = Some(why);
+            self.unread = Some((why, ends::keys(text).max(1)));
         }
     }
 
@@ -265,6 +119,7 @@ impl<'a> Item<'a> {
         let is_text = matches!(value, Json::Text(_) | Json::Null | Json::Bool(_));
         if !is_text && named(&plain(name)).is_some_and(|name| name < Named::Perhaps) {
             self.skip(Skip::Shape);
+            self.pass_over(value);
         }
         self.field(name, value.text());
     }
@@ -275,16 +130,72 @@ impl<'a> Item<'a> {
             return;
         }
         for link in links_of(text).filter(|link| pieces::holds_secret(link.text)) {
-            self.link(link.text, None);
+            self.link(link.text, None, false);
         }
     }
 
-    /// The same for every text in a value, except the earlier values of a field: they were replaced.
+    /// The same for every text in a value, except the earlier values of a field: they were replaced. Bare keys in it are
+    /// counted.
     pub(super) fn scan_all(&mut self, json: &'a Json) {
+        self.scan_links(json);
+        for (name, text) in walk::texts("", json) {
+            // A shorter text is no key, and neither is a time.
+            if text.bytes().filter(|byte| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'2'..=b'7')).count()
+                >= SEED_CHARS_USUAL
+            {
+                self.beside(&name, text, Skip::Elsewhere);
+            }
+            self.say(&name, text.into());
+        }
+        for (name, number) in walk::numbers(json) {
+            self.say(&name, number.to_string().into());
+        }
+    }
+
+    fn scan_links(&mut self, json: &'a Json) {
         self.scan(json.text());
-        json.list().iter().for_each(|item| self.scan_all(item));
+        json.list().iter().for_each(|item| self.scan_links(item));
         let present = json.fields().filter(|(name, _)| !plain(name).ends_with(HISTORY));
-        present.for_each(|(_, value)| self.scan_all(value));
+        present.for_each(|(_, value)| self.scan_links(value));
+    }
+
+    /// Reads the links in a text beside the entry's own key. An app may keep there the link that it made the entry of: if
+    /// that says something else than the entry, the entry is doubtful. Those of a skipped entry may be its own, by
+    /// `is_own`.
+    pub(super) fn scan_beside(&mut self, text: &'a str, is_own: impl Fn(&Seed) -> bool) {
+        let is_skipped = self.found.iter().all(|(_, entry)| entry.read.is_err());
+        for link in links_of(text).filter(|link| pieces::holds_secret(link.text)) {
+            let other = uri::link(link.text, Beside::default(), self.place).read.ok();
+            let at = other.as_ref().and_then(|other| self.known.get(&self.hashes.hash_one(other.seed.expose())));
+            let kept = at.and_then(|at| self.found.get_mut(*at)).and_then(|(_, entry)| entry.read.as_mut().ok());
+            if let Some(kept) = kept {
+                let stated = StatedParameters::of(kept.totp);
+                let joined = uri::link(link.text, Beside { stated, ..Beside::default() }, self.place).read;
+                let is_other = joined.is_ok_and(|joined| joined.totp != kept.totp);
+                kept.notes.extend(is_other.then_some(Note::Differs));
+            } else if other.as_ref().map_or(!is_skipped, |other| !is_own(&other.seed)) {
+                self.link(link.text, None, false);
+            }
+        }
+    }
+
+    /// Counts what a text of this plain name holds: links and keys, none of which is read.
+    pub(super) fn count(&mut self, name: &str, text: &'a str, why: Skip) {
+        links_of(text).filter(|link| pieces::holds_secret(link.text)).for_each(|_| self.skip(why));
+        self.beside(name, text, why);
+    }
+
+    /// Takes the bare keys in a value for read.
+    pub(super) fn pass_over(&mut self, json: &'a Json) {
+        let texts = walk::texts("", json).into_iter().map(|(_, text)| text);
+        self.read.extend(texts.filter(|text| !text.contains("://")));
+    }
+
+    /// Notes what else an entry says, in as many texts as are compared.
+    fn say(&mut self, name: &str, text: Cow<'a, str>) {
+        if self.said.len() <= walk::MEMBERS_MAX {
+            self.said.push((name.to_owned(), text));
+        }
     }
 
     /// Adds an entry that was read elsewhere, unless it is there.
@@ -334,9 +245,10 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn entries(mut self) -> Vec<Entry> {
-        if let Some(why) = self.unread.filter(|_| self.found.is_empty()) {
-            self.skip(why);
+        if let Some((why, keys)) = self.unread.filter(|_| self.found.is_empty()) {
+            (0..keys).for_each(|_| self.skip(why));
         }
+        self.doubt();
         let Self { place, why, found, refused, .. } = self;
         let skipped = |entry: Entry| match why {
             Some(why) => Entry::skipped(place, entry.title, why),
@@ -350,11 +262,22 @@ impl<'a> Item<'a> {
         found.into_iter().filter(|found| !is_refused(found)).map(|(_, entry)| skipped(entry)).collect()
     }
 
+    /// Marks the bare keys whose codes may be made in another way, by what the entry says elsewhere.
+    fn doubt(&mut self) {
+        let bare = self.found.iter_mut().filter(|(is_link, _)| !is_link);
+        let mut bare = bare.filter_map(|(_, entry)| entry.read.as_mut().ok()).peekable();
+        if bare.peek().is_some() && walk::say_more(&self.said) {
+            bare.for_each(|found| found.notes.extend(Some(Note::Unread).filter(|note| !found.notes.contains(note))));
+        }
+    }
+
     fn title(&self) -> Option<crate::domain::text::ShownText> {
         super::naming::title(self.beside.issuer, self.beside.account)
     }
 
-    fn link(&mut self, text: &'a str, note: Option<Note>) {
+    /// Reads a link: one in a field of keys, or one elsewhere, to which what stands beside the entry's own key does not
+    /// apply if it has another key.
+    fn link(&mut self, text: &'a str, note: Option<Note>, is_own: bool) {
         if google::is_link(text) {
             let mut import = Import::new(Format::Google);
             google::read(text, 1, &mut import);
@@ -362,7 +285,13 @@ impl<'a> Item<'a> {
                 self.add(true, Entry { place: self.place, ..entry }, note);
             }
         } else {
-            let read = uri::link(text, self.beside, self.place);
+            let mut read = uri::link(text, self.beside, self.place);
+            let is_known = |seed: &Seed| self.known.contains_key(&self.hashes.hash_one(seed.expose()));
+            let is_other = read.read.as_ref().is_ok_and(|found| !is_known(&found.seed));
+            if !is_own && is_other && !self.found.is_empty() {
+                let stated = StatedParameters::default();
+                read = uri::link(text, Beside { stated, ..self.beside }, self.place);
+            }
             if read.read.is_err() {
                 self.refused.push(text);
             }
@@ -375,34 +304,4 @@ impl<'a> Item<'a> {
 fn links_of(text: &str) -> impl Iterator<Item = Piece<'_>> {
     let lines = if text.contains("://") { text } else { "" };
     lines.lines().flat_map(pieces).filter(|piece| uri::is_link(piece.text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_of_seeds_are_known_by_their_names() {
-        for name in
-            ["otp", "OTP Key", "otp_1", "TOTP Secret Key", "otpauth2", "Authenticator Key", "2FA", "otp code secret"]
-        {
-            assert!(named(&plain(name)).is_some_and(|name| name < Named::Perhaps), "{name}");
-        }
-        for name in ["MFA", "2FA setup", "Google Authenticator", "my seed", "Secret key", "Secret"] {
-            assert_eq!(named(&plain(name)), Some(Named::Perhaps), "{name}");
-        }
-        for name in [
-            "",
-            "otp type",
-            "otp_digits",
-            "totp_period",
-            "otp created at",
-            "password",
-            "option",
-            "2fa enabled",
-            "notes",
-        ] {
-            assert_eq!(named(&plain(name)), None, "{name}");
-        }
-    }
 }

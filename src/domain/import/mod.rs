@@ -16,6 +16,7 @@ mod ends;
 mod ente;
 mod entry;
 mod error;
+mod fields;
 mod freeotp;
 #[cfg(fuzzing)]
 mod fuzz;
@@ -28,6 +29,7 @@ mod kdbx_key;
 mod keepass;
 mod links;
 mod naming;
+mod note;
 mod openpgp;
 mod own;
 mod parts;
@@ -44,6 +46,7 @@ mod table;
 mod twofas;
 mod unread;
 mod uri;
+mod walk;
 mod words;
 mod xml;
 
@@ -196,6 +199,9 @@ impl Format {
     }
 }
 
+/// In place of a field's name: all fields of the document have entries.
+const ALL: &str = "*";
+
 /// Reads a file.
 ///
 /// # Errors
@@ -313,42 +319,48 @@ fn document(json: &Json) -> Result<Opened, ImportError> {
         return Ok(Opened::Read(array(json.list())));
     }
     // These formats may be encrypted.
-    if json.has("schemaVersion") && (json.has("services") || json.has("servicesEncrypted")) {
-        twofas::read(json)
+    let (mut opened, field) = if json.has("schemaVersion") && (json.has("services") || json.has("servicesEncrypted")) {
+        (twofas::read(json)?, "services")
     } else if json.has("header") && json.has("db") {
-        aegis::read(json)
+        (aegis::read(json)?, "db")
     } else if bitwarden::is_export(json) {
-        bitwarden::read(json)
+        (bitwarden::read(json)?, "items")
     } else if json.has("encryptedData") && json.has("kdfParams") {
-        ente::read(json)
+        return ente::read(json);
     } else if json.has("salt") && json.has("content") {
-        proton::locked(json)
+        return proton::locked(json);
     } else {
-        plain(json).map(Opened::Read)
+        let (import, field) = plain(json)?;
+        (Opened::Read(import), field)
+    };
+    if let Opened::Read(import) = &mut opened {
+        import.count_beside(json, field);
     }
+    Ok(opened)
 }
 
-/// A document of a format that is never encrypted, or encrypted in another way.
-fn plain(json: &Json) -> Result<Import, ImportError> {
+/// A document of a format that is never encrypted, or encrypted in another way; and the field that has its entries.
+fn plain(json: &Json) -> Result<(Import, &'static str), ImportError> {
     let read = if json.has("uris") {
-        own::exported(json)
+        (own::exported(json), "uris")
     } else if json.has("items") && json.get("items").list().iter().all(Json::is_text) {
-        own::array(json.get("items").list())
+        (own::array(json.get("items").list()), "items")
     } else if json.has("entries") && json.has("version") {
-        proton::authenticator(json)
+        (proton::authenticator(json), "entries")
     } else if json.get("vaults").is_object() {
-        proton::pass(json)
+        (proton::pass(json), "vaults")
     } else if json.has("Authenticators") {
-        stratum::read(json)
+        (stratum::read(json), "Authenticators")
     } else if json.has("tokens") && json.has("tokenOrder") {
-        freeotp::read(json)
+        (freeotp::read(json), "tokens")
     } else if json.has("app") && json.has("data") {
-        apps::two_f_auth(json)
+        (apps::two_f_auth(json), "data")
     } else if json.has("accounts") {
-        accounts(json)?
+        (accounts(json)?, "accounts")
+    } else if let Some(import) = apps::enpass(json).or_else(|| cxf::read(json)) {
+        (import, "items")
     } else {
-        let others = apps::enpass(json).or_else(|| cxf::read(json)).or_else(|| apps::vault(json));
-        others.or_else(|| apps::extension(json)).ok_or(ImportError::Unknown)?
+        (apps::vault(json).or_else(|| apps::extension(json)).ok_or(ImportError::Unknown)?, ALL)
     };
     Ok(read)
 }

@@ -2,9 +2,10 @@
 
 use super::{
     Format, Import, ImportError, Opened,
-    entry::{Number, Place, Skip},
+    entry::{Number, Place, RawEntry, Skip},
     item::Item,
     json::Json,
+    said::Said,
     sealed::{How, Kdf, Locked, base64, gcm, json_of},
     uri::{self, Beside},
 };
@@ -47,10 +48,15 @@ impl Sealed {
 
 /// Reads an export of Proton Authenticator.
 pub(super) fn authenticator(json: &Json) -> Import {
+    let said = Said::default();
     Import::of_list(Format::ProtonAuthenticator, json.get("entries").list(), |item, place| {
         let content = item.get("content");
-        let name = content.get("name").text();
-        uri::link_or_seed(content.get("uri").word(), Beside { issuer: name, account: name, ..Beside::default() }, place)
+        let (name, uri) = (content.get("name").text(), content.get("uri").word());
+        if uri.contains("://") {
+            uri::link(uri, Beside { issuer: name, account: name, ..Beside::default() }, place)
+        } else {
+            said.entry(RawEntry::plain(name, name, uri), content, place)
+        }
     })
 }
 

@@ -154,7 +154,8 @@ impl Columns {
 
 /// Whether a text states the usual parameters of codes, or none.
 fn is_usual(text: &str) -> bool {
-    ["30;6", "6;30", "6", "30", "0", "SHA1", "TOTP"].iter().any(|usual| usual.eq_ignore_ascii_case(text))
+    let is = |usual: &&str| usual.eq_ignore_ascii_case(text);
+    ["30;6", "6;30", "0", "SHA1", "TOTP"].iter().any(is) || unread::is_usual_number(text)
 }
 
 /// The name of a site: of an address, its host.
@@ -177,7 +178,7 @@ fn named(mut read: Entry, title: &str, account: &str, format: Format) -> Entry {
         && account.is_empty()
         && let Ok(found) = &mut read.read
         && found.label.as_str() == NOBODY
-        && let Ok(title) = ShownText::parse(title)
+        && let Ok(title) = ShownText::parse(&naming::without_keys(title))
     {
         found.label = title;
     }

@@ -7,12 +7,14 @@ use super::{
     Format, Import,
     columns::Columns,
     entry::{Entry, Kind, Note, Number, Place, RawEntry, Skip},
-    item::{Item, plain},
+    fields::plain,
+    item::Item,
     json::Json,
     unread,
     uri::{Beside, StatedParameters},
+    walk::{self, MEMBERS_MAX},
 };
-use crate::domain::limits::IMPORT_ENTRIES_MAX;
+use crate::domain::{limits::IMPORT_ENTRIES_MAX, seed::Seed};
 
 impl Import {
     /// The entries of a list, each by the same reader. An item that names a field twice is skipped.
@@ -21,24 +23,23 @@ impl Import {
         list: impl IntoIterator<Item = &'a Json>,
         read: impl Fn(&Json, Place) -> Entry,
     ) -> Self {
-        let entries = |(index, item): (usize, &Json)| {
+        Self::of_named(format, list.into_iter().map(|item| ("", item)), |_, item, place| read(item, place))
+    }
+
+    /// The same for the members of an object, with their names. A text that is a link is an entry of its own.
+    pub(super) fn of_named<'a>(
+        format: Format,
+        list: impl IntoIterator<Item = (&'a str, &'a Json)>,
+        read: impl Fn(&str, &Json, Place) -> Entry,
+    ) -> Self {
+        let entries = |(index, (name, item)): (usize, (&str, &Json))| {
             let place = Place::nth(index);
             let why = if item.repeated() { Some(Skip::Repeated) } else { (!item.is_object()).then_some(Skip::Shape) };
-            if let Some(why) = why {
-                return vec![Entry::skipped(place, None, why)];
-            }
-            let mut read = read(item, place);
-            let members = members(item);
-            if matches!(read.read, Err(Skip::NoSeed)) && members.iter().any(|(_, text)| unread::is_key(text)) {
-                read.read = Err(Skip::Elsewhere);
-            }
-            let mut found = Item::new(Beside::default(), place, None);
-            let is_read = read.read.is_ok();
-            found.add(true, read, None);
-            // Some people keep another link in an entry's note.
-            found.scan(item.get("note").text());
-            for (name, text) in members.iter().filter(|(_, text)| is_read && unread::is_key(text)) {
-                found.beside(name, text, Skip::Elsewhere);
+            let Some(why) = why else { return entries_of(item, read(name, item, place), place) };
+            let mut found = Item::new(Beside { issuer: name, ..Beside::default() }, place, None);
+            found.scan(item.text());
+            if found.is_empty() {
+                found.skip(why);
             }
             found.entries()
         };
@@ -48,8 +49,42 @@ impl Import {
     }
 }
 
-/// Members of an entry that are compared with each other. No app writes as many, and a person hardly does.
-const MEMBERS_MAX: usize = 256;
+/// The entries of an item: the one that was read, and the links and keys in the rest of it.
+fn entries_of(item: &Json, mut read: Entry, place: Place) -> Vec<Entry> {
+    let texts = walk::texts("", item);
+    let has_key = |read: &Entry| !matches!(read.read, Err(Skip::NoSeed));
+    let keys = texts.iter().filter(|(_, text)| !has_key(&read) && unread::is_key(text)).count();
+    if keys > 0 {
+        read.read = Err(Skip::Elsewhere);
+    }
+    let mut found = Item::new(Beside::default(), place, None);
+    let is_read = read.read.is_ok();
+    // What has no key of its own may have a link.
+    let empty = if has_key(&read) {
+        found.add(true, read, None);
+        None
+    } else {
+        Some(read)
+    };
+    // The first of them is the entry's.
+    (1..keys).for_each(|_| found.skip(Skip::Elsewhere));
+    // Some people keep another link in an entry's note.
+    let note = item.get("note").text();
+    found.scan(note);
+    for (name, text) in texts.iter().filter(|(_, text)| *text != note) {
+        // The key of a link that an app keeps beside a skipped entry is also in another member.
+        let is_own = |seed: &Seed| texts.iter().any(|(_, other)| other != text && seed.is_in(other));
+        found.scan_beside(text, |seed| !is_read && texts.len() <= MEMBERS_MAX && is_own(seed));
+        if is_read && unread::is_key(text) {
+            found.beside(name, text, Skip::Elsewhere);
+        }
+    }
+    if is_read && unread::is_key(note) {
+        found.beside("note", note, Skip::Elsewhere);
+    }
+    let entries = found.entries();
+    if entries.is_empty() { empty.into_iter().collect() } else { entries }
+}
 
 /// Reads entries whose fields may have other names than those of their format.
 #[derive(Default)]
@@ -96,7 +131,7 @@ impl Said {
 }
 
 /// The texts, numbers and truths in an object and in the objects in it, each with its name.
-fn members(item: &Json) -> Vec<(String, Cow<'_, str>)> {
+pub(super) fn members(item: &Json) -> Vec<(String, Cow<'_, str>)> {
     let mut members = Vec::new();
     collect(item, &mut members);
     members

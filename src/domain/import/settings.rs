@@ -3,7 +3,7 @@
 
 use super::{
     entry::Number,
-    item::{Named, named, plain},
+    fields::{Named, named, plain},
     json::number_of,
     unread,
     uri::StatedParameters,
@@ -269,7 +269,7 @@ pub(super) fn is_about_codes(name: &str) -> bool {
 
 /// Whether a column of this name is about hash functions.
 pub(super) fn is_about_hashes(name: &str) -> bool {
-    ["alg", "hash"].iter().any(|part| name.contains(part))
+    ["alg", "hash", "shavari", "shavers", "shatype", "shabits"].iter().any(|part| name.contains(part))
 }
 
 /// Whether the name of a column that is not read suggests a parameter of codes.

@@ -5,6 +5,7 @@ use super::{
     Format, Import, ImportError,
     entry::{Entry, Key, Kind, Number, Place, RawEntry},
     json::Json,
+    said::Said,
     sealed::{How, Kdf, Locked, cbc, gcm, json_of},
 };
 
@@ -65,10 +66,12 @@ impl Sealed {
 
 /// Reads a plain backup.
 pub(super) fn read(json: &Json) -> Import {
-    Import::of_list(Format::Stratum, json.get("Authenticators").list(), entry)
+    let said = Said::default();
+    let list = json.get("Authenticators").list();
+    Import::of_list(Format::Stratum, list, |item, place| entry(item, place, &said))
 }
 
-fn entry(json: &Json, place: Place) -> Entry {
+fn entry(json: &Json, place: Place, said: &Said) -> Entry {
     let raw = RawEntry {
         kind: match json.get("Type").number() {
             Number::Is(1) => Kind::HOTP,
@@ -82,7 +85,8 @@ fn entry(json: &Json, place: Place) -> Entry {
         account: json.get("Username").text(),
         key: Key::Text(json.get("Secret").word()),
         algorithm: match json.get("Algorithm").number() {
-            Number::Is(0) | Number::Absent => "SHA1",
+            Number::Absent => "",
+            Number::Is(0) => "SHA1",
             Number::Is(1) => "SHA256",
             Number::Is(2) => "SHA512",
             Number::Is(_) | Number::Wrong => "unknown",
@@ -90,5 +94,5 @@ fn entry(json: &Json, place: Place) -> Entry {
         digits: json.get("Digits").number(),
         period: json.get("Period").number(),
     };
-    raw.entry(place)
+    said.entry(raw, json, place)
 }

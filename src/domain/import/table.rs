@@ -8,7 +8,7 @@ use super::{
     Format, Import, ImportError,
     columns::{Columns, is_plain},
     ends,
-    item::plain,
+    fields::plain,
     links, unread,
 };
 use crate::domain::{

@@ -6,7 +6,9 @@ use super::{
     Format, Import, ImportError, Opened,
     entry::{Entry, Key, Kind, Number, Place, RawEntry},
     json::Json,
+    said::Said,
     sealed::{How, Kdf, Locked, base64, gcm, json_of},
+    uri::{self, Beside, StatedParameters},
 };
 
 /// Rounds of the key derivation, the same in every version.
@@ -69,22 +71,30 @@ impl Sealed {
 
 /// Reads the services.
 fn services(json: &Json) -> Import {
-    Import::of_list(Format::TwoFas, json.list(), entry)
+    let said = Said::default();
+    Import::of_list(Format::TwoFas, json.list(), |item, place| entry(item, place, &said))
 }
 
-fn entry(json: &Json, place: Place) -> Entry {
+fn entry(json: &Json, place: Place, said: &Said) -> Entry {
     let otp = json.get("otp");
     let name = json.first_text(&["name"]);
     let issuer = if name.is_empty() { otp.first_text(&["issuer"]) } else { name };
     let account = otp.first_text(&["account", "label"]);
+    // The link that the service was made of gives what its own fields leave out.
+    let secret = json.get("secret").word();
+    let linked = uri::link(otp.get("link").text(), Beside::default(), place).read.ok();
+    let linked = linked.filter(|linked| linked.seed.is_in(secret)).map(|linked| StatedParameters::of(linked.totp));
+    let linked = linked.unwrap_or_default();
+    let or = |own: Number, linked: Number| if own == Number::Absent { linked } else { own };
+    let algorithm = otp.get("algorithm").word();
     let raw = RawEntry {
         kind: Kind::of_word(otp.get("tokenType").word()),
         issuer,
         account,
-        key: Key::Text(json.get("secret").word()),
-        algorithm: otp.get("algorithm").word(),
-        digits: otp.get("digits").number().unless_zero(),
-        period: otp.get("period").number().unless_zero(),
+        key: Key::Text(secret),
+        algorithm: if algorithm.is_empty() { linked.algorithm } else { algorithm },
+        digits: or(otp.get("digits").number().unless_zero(), linked.digits),
+        period: or(otp.get("period").number().unless_zero(), linked.period),
     };
-    raw.entry(place)
+    said.entry(raw, json, place)
 }

@@ -3,16 +3,18 @@
 
 use super::{
     ends,
-    item::{is_question, plain},
+    fields::{is_question, plain},
     pieces, uri,
 };
 
 /// Letters of the longest text that is only about the parameters of codes.
 const SETTING_CHARS: usize = 40;
+/// Digits of a date with a time.
+const DIGITS_OF_TIMES: usize = 14;
 /// Words for digits, in some languages, as they begin; and for seconds and minutes.
 const DIGITS: [&str; 11] =
     ["digit", "stell", "ziffer", "chiffre", "cifra", "cifre", "cijfer", "dígito", "цифр", "桁", "位"];
-const SECONDS: [&str; 18] = [
+const SECONDS: [&str; 20] = [
     "s",
     "sec",
     "secs",
@@ -27,6 +29,8 @@ const SECONDS: [&str; 18] = [
     "secondi",
     "period",
     "step",
+    "timestep",
+    "interval",
     "秒",
     "с",
     "сек",
@@ -58,18 +62,29 @@ pub(super) fn says_unusual_number(text: &str) -> bool {
     let text = text.to_lowercase();
     let parts: Vec<&str> = parts(&text).collect();
     let number = |part: &str| part.parse::<u64>().ok();
-    let is_digits = |part: &str| DIGITS.iter().any(|word| part.starts_with(word));
     let is_unusual = |(at, part): (usize, &&str)| {
         let before = at.checked_sub(1).and_then(|at| parts.get(at)).copied().unwrap_or_default();
         let behind = parts.get(at + 1).copied().unwrap_or_default();
         number(part).is_some_and(|number| {
-            matches!(number, 7 | 8) && (is_digits(before) || is_digits(behind))
+            matches!(number, 7 | 8) && (is_of_digits(before) || is_of_digits(behind))
                 || matches!(number, 15 | 20 | 45 | 60 | 90 | 120 | 180 | 300)
-                    && (SECONDS.contains(&before) || SECONDS.contains(&behind))
-                || parts.len() == 2 && matches!(number, 1 | 2) && MINUTES.contains(&behind)
+                    && (is_of_seconds(before) || is_of_seconds(behind))
+                || parts.len() == 2
+                    && (matches!(number, 1 | 2) && MINUTES.contains(&behind)
+                        || matches!(before, "totp" | "otp") && is_unusual_bare_number(part))
         })
     };
     parts.iter().enumerate().any(is_unusual)
+}
+
+/// Whether a text may name a number, a hash function or a kind of codes. One that may not, such as an identifier or a
+/// time, needs no closer look.
+pub(super) fn may_speak(text: &str) -> bool {
+    const PARTS: [&str; 3] = ["otp", "steam", "bas"];
+    let has =
+        |part: &&str| text.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part.as_bytes()));
+    let digits = text.chars().filter(|c| c.is_numeric()).count();
+    text.len() <= SETTING_CHARS * 4 && ((1..DIGITS_OF_TIMES).contains(&digits) || PARTS.iter().any(has))
 }
 
 /// The numbers and words of a text.
@@ -84,6 +99,32 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 /// Whether a text is a number that unusual codes may have, as digits or as a period.
 pub(super) fn is_unusual_bare_number(text: &str) -> bool {
     text.parse::<u64>().is_ok_and(|number| matches!(number, 5 | 7 | 8 | 10..=29 | 31..=300))
+}
+
+/// Whether a text is a usual number of digits or seconds, perhaps with its unit.
+pub(super) fn is_usual_number(text: &str) -> bool {
+    let units: [fn(&str) -> bool; 2] = [is_of_digits, is_of_seconds];
+    BARE.iter().zip(units).any(|((_, usual), is_unit)| number_of(text, is_unit) == Some(*usual))
+}
+
+/// The number of a text that is one, perhaps with a unit behind it.
+fn number_of(text: &str, is_unit: fn(&str) -> bool) -> Option<u64> {
+    if text.len() > SETTING_CHARS {
+        return None;
+    }
+    let text = text.to_lowercase();
+    let (number, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))?;
+    let unit = unit.strip_prefix(['.', ',']).map_or(unit, |zeros| zeros.trim_start_matches('0'));
+    let unit = unit.trim_matches([' ', '.', '-', '(', ')']);
+    number.parse().ok().filter(|_| unit.is_empty() || is_unit(unit))
+}
+
+fn is_of_digits(unit: &str) -> bool {
+    DIGITS.iter().any(|word| unit.starts_with(word))
+}
+
+fn is_of_seconds(unit: &str) -> bool {
+    SECONDS.contains(&unit)
 }
 
 /// The possible meanings of the cells in a column of bare numbers.
@@ -101,9 +142,10 @@ impl Bare {
         if cell.is_empty() {
             return;
         }
-        let number = cell.parse::<u64>().ok();
-        let kinds = BARE.iter().zip(self.is_other.iter_mut().zip(&mut self.is_unusual));
-        for ((numbers, usual), (is_other, is_unusual)) in kinds {
+        let kinds = BARE.iter().zip([is_of_digits, is_of_seconds]);
+        let kinds = kinds.zip(self.is_other.iter_mut().zip(&mut self.is_unusual));
+        for (((numbers, usual), is_unit), (is_other, is_unusual)) in kinds {
+            let number = number_of(cell, is_unit);
             *is_other |= !number.is_some_and(|number| numbers.contains(&number));
             *is_unusual |= number != Some(*usual);
         }
@@ -228,6 +270,9 @@ mod tests {
             "uses 8 digits",
             "digits: 8, period: 60",
             "2 Minuten",
+            "TOTP 8",
+            "TOTP60",
+            "TOTP timeStep: 60",
         ] {
             assert!(says_unusual_number(text), "{text}");
         }
@@ -255,9 +300,15 @@ mod tests {
             "Section 12",
             "2 Minecraft servers",
             "2 min walk",
+            "TOTP 2",
+            "TOTP6",
         ] {
             assert!(!says_unusual_number(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_column_of_numbers_that_codes_have_is_one_of_settings_if_one_is_unusual() {
         let columns = |cells: &[&str]| {
             let mut column = Bare::default();
             for cell in cells {
@@ -266,6 +317,11 @@ mod tests {
             column.are_settings()
         };
         assert!(columns(&["8"]) && columns(&["60", "30"]) && columns(&["6", "8", "6"]));
+        assert!(columns(&["8.0"]) && !columns(&["8.05"]) && !columns(&["6.0", "6"]));
+        assert!(columns(&["30s", "60"]) && columns(&["60 Sek."]) && columns(&["6 digits", "8"]));
+        assert!(
+            !columns(&["30s"]) && !columns(&["60", "8 digits"]) && !columns(&["60 m"]) && !columns(&["60", "30 %"])
+        );
         assert!(!columns(&["6"]) && !columns(&["30", "30"]) && !columns(&["5", "10"]) && !columns(&["8", "60"]));
         assert!(!columns(&["10", "20", "30"]) && !columns(&[]) && !columns(&["8", "x"]));
     }

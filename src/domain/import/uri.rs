@@ -4,13 +4,14 @@ use zeroize::Zeroizing;
 
 use super::{
     ends,
-    entry::{Entry, ImportedSecret, Kind, Note, Number, Place, RawEntry, Skip},
+    entry::{Entry, ImportedSecret, Kind, Note, Number, Place, RawEntry, Skip, algorithm},
     naming,
 };
 use crate::domain::{
     limits::URI_BYTES_MAX,
     otpauth::{OtpAuthError, Repair, Unnamed, push_app},
     seed::{SEED_BYTES_USUAL, Seed, SeedError},
+    totp::TotpParameters,
 };
 
 /// The schemes of links that a list may hold.
@@ -22,7 +23,7 @@ pub(super) struct Beside<'a> {
     /// The names for a seed or a link that has none itself.
     pub(super) issuer: &'a str,
     pub(super) account: &'a str,
-    /// The parameters of a bare seed's codes. A link has its own.
+    /// The parameters of a bare seed's codes, and of a link's, as far as it has none.
     pub(super) stated: StatedParameters<'a>,
 }
 
@@ -33,6 +34,45 @@ pub(super) struct StatedParameters<'a> {
     pub(super) algorithm: &'a str,
     pub(super) digits: Number,
     pub(super) period: Number,
+}
+
+impl StatedParameters<'_> {
+    /// Those of an entry that was read.
+    pub(super) fn of(totp: TotpParameters) -> StatedParameters<'static> {
+        StatedParameters {
+            kind: "",
+            algorithm: totp.algorithm.as_str(),
+            digits: Number::Is(totp.digits.get().into()),
+            period: Number::Is(totp.period.seconds().into()),
+        }
+    }
+
+    /// The parameters of a link's codes: its own, and these where it has none; and the doubt, if they differ.
+    fn beside(self, link: &str, own: TotpParameters) -> Result<(TotpParameters, Option<Note>), Skip> {
+        Kind::of_word(self.kind).check()?;
+        let pairs = || link.split(['?', '&']).filter_map(|pair| pair.split_once('='));
+        let says = |name: &str| pairs().any(|(known, value)| known.eq_ignore_ascii_case(name) && !value.is_empty());
+        let hash = (!self.algorithm.is_empty()).then(|| algorithm(self.algorithm));
+        let digits = (self.digits != Number::Absent).then(|| self.digits.read(Skip::Digits));
+        let period = (self.period != Number::Absent).then(|| self.period.read(Skip::Period));
+        let (algorithm, has_other_hash) = chosen(own.algorithm, says("algorithm"), hash)?;
+        let (digits, has_other_digits) = chosen(own.digits, says("digits"), digits)?;
+        let (period, has_other_period) = chosen(own.period, says("period"), period)?;
+        let differs = has_other_hash || has_other_digits || has_other_period;
+        Ok((TotpParameters { algorithm, digits, period }, differs.then_some(Note::Differs)))
+    }
+}
+
+/// A link's own value if it says one, else the stated one; and whether the two differ.
+fn chosen<T: PartialEq>(own: T, says: bool, stated: Option<Result<T, Skip>>) -> Result<(T, bool), Skip> {
+    match stated {
+        Some(stated) if says => {
+            let differs = !stated.is_ok_and(|stated| stated == own);
+            Ok((own, differs))
+        }
+        Some(stated) => Ok((stated?, false)),
+        None => Ok((own, false)),
+    }
 }
 
 /// Whether a text begins like a link that may be in a list.
@@ -69,18 +109,20 @@ pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entr
 /// Reads a link.
 pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     let (text, around) = ends::without_words(text.trim());
-    let (link, mut notes) = match read(text) {
+    let read = read(text).and_then(|(link, notes)| Ok((beside.stated.beside(text, link.totp)?, link, notes)));
+    let ((totp, differs), link, mut notes) = match read {
         Ok(read) => read,
         Err(why) => return Entry::skipped(place, naming::title(beside.issuer, beside.account), why),
     };
     let (issuer, account) = link.names();
     let issuer = if issuer.is_empty() { beside.issuer } else { issuer }.to_owned();
     let account = if account.is_empty() { beside.account } else { account }.to_owned();
-    let Unnamed { totp, seed, single_use, repaired, says_digits, .. } = link;
+    let Unnamed { seed, single_use, repaired, says_digits, .. } = link;
+    let says_digits = says_digits || beside.stated.digits != Number::Absent;
     notes.extend(repaired.into_iter().chain(Repair::of_issuer(&issuer, says_digits)).map(Note::Link));
     let mut found = naming::named(&issuer, &account, totp, seed);
     notes.append(&mut found.notes);
-    notes.extend(around);
+    notes.extend(differs.into_iter().chain(around));
     let read = Ok(ImportedSecret { single_use, notes, ..found });
     Entry { place, title: naming::title_of(&read, &issuer, &account), read }
 }

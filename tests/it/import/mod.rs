@@ -2,6 +2,7 @@
 //! file that is damaged, foreign or hostile is refused with an error that names the place and nothing else.
 
 mod bad_input;
+mod by_hand;
 mod elsewhere;
 mod losses;
 mod several;

@@ -87,7 +87,7 @@ fn a_list_that_a_person_wrote_says_under_any_name_how_codes_are_made() {
         (json!({"tags": ["8"], "used_frequency": 8, "last_used": 60, "thumbnail": "Default"}), "SHA1 6 30"),
         (json!({"hash": "5f4dcc3b5aa765d61d8327deb882cf99", "index": 8, "counter": null}), "SHA1 6 30"),
     ] {
-        assert_eq!(made(&json!([with_type(&members)]).to_string()).split("; only").next(), Some(expected), "{members}");
+        assert_eq!(made(&json!([with_type(&members)]).to_string()).split(", or").next(), Some(expected), "{members}");
         let told = made(&json!({"1": entry(&members)}).to_string());
         assert!(told.starts_with(expected), "{members}: {told}");
     }
