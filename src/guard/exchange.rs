@@ -99,19 +99,17 @@ impl Exchange {
         {
             return Ok(Arc::clone(bound));
         }
-        match (self.perform(GuardedOrigins).await, &*kept) {
-            (Ok(read), _) => {
-                let bound = Bound::from(read);
-                *kept = Some((Instant::now(), Arc::clone(&bound)));
-                Ok(bound)
-            }
+        let bound = match (self.perform(GuardedOrigins).await, &*kept) {
+            (Ok(read), _) => Bound::from(read),
             // Without the vault no code can be taken, but other hosts can be reached.
             (Err(refusal), Some((_, bound))) => {
                 tracing::warn!(%refusal, "the origins can't be read; the guard goes on with those that it knows");
-                Ok(Arc::clone(bound))
+                Arc::clone(bound)
             }
-            (Err(refusal), None) => Err(refusal),
-        }
+            (Err(refusal), None) => return Err(refusal),
+        };
+        *kept = Some((Instant::now(), Arc::clone(&bound)));
+        Ok(bound)
     }
 
     /// The decoys that work at an origin.

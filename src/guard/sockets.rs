@@ -214,8 +214,8 @@ where
     };
     if ended == Ended::Refused {
         // The browser has nothing more to wait for.
-        let _ = to_browser.write_all(NO_CODE).await;
-        let _ = to_browser.shutdown().await;
+        let told = async { to_browser.write_all(NO_CODE).await.and(to_browser.shutdown().await) };
+        let _ = tokio::time::timeout(LAST_WORDS, told).await;
     }
 }
 

@@ -2,8 +2,8 @@
 //! line that is an anchor gives the place where the rows after it begin.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io::{self, BufRead, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write as _},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -66,25 +66,27 @@ struct RowLine {
     stored: String,
 }
 
-/// The lines of a file that were read.
+/// The end of a file that was read.
 #[derive(Default)]
-struct Lines {
-    /// Their bytes, without those of a last line that was cut off while it was written.
-    bytes: u64,
-    /// Whether the last of them has its line break.
-    is_ended: bool,
+struct Read {
     has_rows: bool,
+    /// Whether the file ends within a line.
+    is_open: bool,
 }
 
 impl ArchiveFile {
-    /// Opens a file to append to. Rows that are in it already must be those before the first one of the vault's log, so
-    /// that nothing is appended to a file of another kind, or to one that could not be verified afterwards.
+    /// Opens a file to append to; nothing in it is changed. Rows that are in it already must be those before the first
+    /// one of the vault's log, so that nothing is appended to a file of another kind, or to one that could not be verified
+    /// afterwards.
     pub(super) async fn open(path: PathBuf, vault: &Vault) -> Result<Self, Failed> {
         let refused =
             |problem: String| Failed::from(Refusal::invalid("archive", format!("{}: {problem}", path.display())));
         let unwritten = |cause: io::Error| refused(format!("can't be written: {cause}"));
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(refused("is no file".to_owned()));
+        }
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true);
+        options.read(true).append(true).create(true);
         // Rows name people and secrets, as those in the vault do.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -92,26 +94,24 @@ impl ArchiveFile {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(refused("another process is appending to it".to_owned())),
+            // Some network file systems have no locks.
+            Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(cause)) => return Err(unwritten(cause)),
         }
         let mut check = vault.check_archive();
-        let lines = match verify(&path, &file, &mut check)? {
-            // A pruning was interrupted before it had written a row.
-            Ok(lines) if !lines.has_rows => Lines::default(),
-            Ok(lines) => lines,
+        let read = match verify(&path, &file, &mut check)? {
+            Ok(read) => read,
             Err((_, finding)) => return Err(refused(format!("{finding}; name a new file"))),
         };
-        if lines.has_rows
-            && let Some((_, finding)) = check.end().await?.finding
+        // Without rows, a pruning was interrupted before it had written one.
+        if read.has_rows
+            && let Some((_, finding)) = check.end_of_chains().await?.finding
         {
             return Err(refused(format!("{finding}; name a new file")));
         }
-        let mut end = || {
-            file.set_len(lines.bytes)?;
-            file.seek(SeekFrom::End(0))?;
-            if lines.has_rows && !lines.is_ended { file.write_all(b"\n") } else { Ok(()) }
-        };
-        end().map_err(unwritten)?;
+        if read.is_open {
+            file.write_all(b"\n").map_err(unwritten)?;
+        }
         Ok(Self { file: BufWriter::new(file), path, failed: None })
     }
 
@@ -179,39 +179,48 @@ fn unread(path: &Path, cause: &io::Error) -> Refusal {
     Refusal::invalid("archive", format!("{}: can't be read: {cause}", path.display()))
 }
 
-/// Verifies a file, line by line. A last line that was cut off while it was written is passed over: the rows of its run
-/// were not removed from the vault.
+/// Verifies a file, line by line. A line that was cut off while it was written is passed over, at the end or before the
+/// run that repeats it: the rows of its own run were not removed from the vault.
 fn verify(
     path: &Path,
-    file: impl Read,
+    file: impl io::Read,
     check: &mut ArchiveCheck<'_>,
-) -> Result<Result<Lines, (u32, Finding)>, Refusal> {
+) -> Result<Result<Read, (u32, Finding)>, Refusal> {
     let mut file = BufReader::new(file);
-    let (mut lines, mut line) = (Lines::default(), Vec::new());
+    let (mut read, mut line, mut is_cut) = (Read::default(), Vec::new(), false);
     for number in 1_u64.. {
         line.clear();
-        let read = file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
-        let bytes = read.map_err(|cause| unread(path, &cause))?;
-        let is_ended = line.ends_with(b"\n");
-        if line.is_empty() || !is_ended && is_cut_off(&line) {
+        let limited = file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
+        let bytes = limited.map_err(|cause| unread(path, &cause))?;
+        if line.is_empty() {
             break;
         }
-        let Some(entry) = Entry::of(&line) else {
+        read.is_open = !line.ends_with(b"\n");
+        if (bytes as u64) < LINE_BYTES_MAX && is_cut_off(&line) {
+            is_cut = true;
+            continue;
+        }
+        let entry = Entry::of(&line).filter(|entry| !is_cut || matches!(entry, Entry::Begin(_)));
+        let Some(entry) = entry else {
             let problem = format!("{}: line {number} is no line of an archive", path.display());
             return Err(Refusal::invalid("archive", problem));
         };
-        let (chain, is_row) = (entry.chain(), matches!(entry, Entry::Row(_)));
+        is_cut = false;
+        read.has_rows |= matches!(entry, Entry::Row(_));
+        let chain = entry.chain();
         if let Err(finding) = entry.check(&line, check) {
             return Ok(Err((chain, finding)));
         }
-        let bytes = lines.bytes.saturating_add(bytes as u64);
-        lines = Lines { bytes, is_ended, has_rows: lines.has_rows || is_row };
     }
-    Ok(Ok(lines))
+    Ok(Ok(read))
 }
 
+/// Whether it is the beginning of a line of an archive.
 fn is_cut_off(line: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(line).is_err_and(|cause| cause.is_eof())
+    const BEGINS: &[u8] = b"{\"chain\":";
+    let line = line.trim_ascii_end();
+    let is_cut = || serde_json::from_slice::<IgnoredAny>(line).is_err_and(|cause| cause.is_eof());
+    !line.is_empty() && (line.starts_with(BEGINS) || BEGINS.starts_with(line)) && is_cut()
 }
 
 /// What a line of an archive holds.
@@ -265,11 +274,18 @@ fn is_as_written(line: &[u8], row: &audit::AuditRow) -> bool {
     is_whole && written == right
 }
 
-/// A power cut must not remove the name of a file whose rows the vault no longer has.
+/// A power cut must not remove the name of a file whose rows the vault no longer has. A folder that can't be read can't
+/// be synced.
 #[cfg(unix)]
 fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    let path = path.canonicalize()?;
+    match path.parent().map(|folder| File::open(folder).and_then(|folder| folder.sync_all())) {
+        Some(Err(cause)) if cause.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::warn!("the folder of the archive can't be synced ({cause}): keep the machine on for a minute");
+            Ok(())
+        }
+        synced => synced.unwrap_or(Ok(())),
+    }
 }
 
 /// On other systems, a folder can't be opened.

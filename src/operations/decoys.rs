@@ -242,11 +242,11 @@ impl SpendDecoy {
 }
 
 impl Call<'_> {
-    /// Checks that a decoy can still be spent: its origin, the caller who got it, and that no other process has spent it.
-    pub(super) async fn check_decoy(&self, decoy: &SpendDecoy, in_use: &InUse) -> Result<(), Failed> {
+    /// Checks that a decoy can still be spent: its origin, the caller who got it, and that no other call has spent it.
+    pub(super) async fn check_decoy(&self, decoy: &SpendDecoy, in_use: &InUse, spent: bool) -> Result<(), Failed> {
         check_origin(&in_use.secret, Some(&decoy.origin))?;
         let handed = decoy.position_in(&in_use.state).and_then(|at| in_use.state.decoys.get(at));
-        if handed.is_some_and(|handed| handed.is_spent) {
+        if !spent && handed.is_some_and(|handed| handed.is_spent) {
             return Err(no_longer().into());
         }
         self.service.still_holds(self.caller.account(), self.entry.key, self.entry.seat).await

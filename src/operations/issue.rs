@@ -173,8 +173,7 @@ impl Call<'_> {
             // What was typed can't be taken back.
             (Some(typist), _) if typist.step().is_some() => Ok(()),
             (Some(typist), _) => check_origin(&in_use.secret, typist.origin().as_ref()),
-            (None, Some(_)) if request.spent => Ok(()),
-            (None, Some(decoy)) => self.check_decoy(decoy, in_use).await,
+            (None, Some(decoy)) => self.check_decoy(decoy, in_use, request.spent).await,
             (None, None) => Ok(()),
         }
     }

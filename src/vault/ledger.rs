@@ -186,7 +186,7 @@ pub(super) async fn first(store: &dyn Store, mut query: AuditQuery) -> Result<Op
 }
 
 /// The row with a number, or the first one after it.
-async fn row_from(store: &dyn Store, chain: u32, seq: u64) -> Result<Option<AuditRecord>, StoreError> {
+pub(super) async fn row_from(store: &dyn Store, chain: u32, seq: u64) -> Result<Option<AuditRecord>, StoreError> {
     let after = Cursor(vec![(chain, seq.saturating_sub(1))]);
     first(store, AuditQuery { chain: Some(chain), after, limit: 1, ..AuditQuery::default() }).await
 }

@@ -100,7 +100,7 @@ fn missing(ends_with: u64, seen: u64) -> String {
 fn steps_at_stake(seen_at: Option<Timestamp>) -> String {
     seen_at.map_or_else(
         || "steps that were given since".to_owned(),
-        |seen_at| format!("steps up to {}", Timestamp::from_seconds(seen_at.plus(FLOOR).seconds())),
+        |seen_at| format!("steps up to at least {}", Timestamp::from_seconds(seen_at.plus(FLOOR).seconds())),
     )
 }
 

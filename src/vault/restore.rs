@@ -7,12 +7,12 @@ use super::{
     KeptKey, Vault, VaultKey, Versioned,
     copy::{Travel, transfer},
     key::KeyCheck,
-    ledger::{End, end_of},
+    ledger::{end_of, is_kept, row_from},
     open::{VaultRequest, close_steps, forget_known, open_as_it_is, open_as_known, open_copy},
     open_error::{OpenError, at},
 };
 use crate::{
-    domain::{api_key::KeyId, ids::VaultId, text::Name, time::Timestamp},
+    domain::{api_key::KeyId, audit::ChainHead, ids::VaultId, text::Name, time::Timestamp},
     random::SharedRandom,
     store::{self, Cleared, Incoming, OpenRequest, Placed, StoreError},
 };
@@ -107,20 +107,19 @@ async fn prepared(
     now: impl Fn() -> Timestamp,
 ) -> Result<(Cleared, Restored), OpenError> {
     let path = incoming.path().to_owned();
-    let Known { keys: mut live, ways, end, .. } = checked(copy).await.map_err(at(&path))?;
+    let Known { keys: mut live, ways, .. } = checked(copy).await.map_err(at(&path))?;
     live.retain(|kept| kept.key.revoked_at.is_none());
     let (mut restored, mut again) = (Restored::default(), Vec::new());
-    match known_to_replaced(request, random).await {
-        Ok(replaced) if replaced.vault != copy.status().vault => restored.is_other = true,
-        Ok(replaced) => {
+    match known_to_replaced(request, random, copy).await {
+        Ok((replaced, _)) if replaced.vault != copy.status().vault => restored.is_other = true,
+        Ok((replaced, lost)) => {
+            restored.lost = lost;
             let found = |key: &Key| replaced.keys.iter().find(|known| known.key.id == key.key.id);
             live.retain(|key| found(key).is_none_or(|known| known.key.revoked_at.is_some()));
             again = live.iter().filter_map(|key| Some((key.key.id, found(key)?.key.revoked_at?))).collect();
             restored.revoked_since = live.iter().map(|kept| (kept.key.id, kept.key.name.clone())).collect();
             let removed = |way: &(VaultKey, KeyCheck)| !replaced.ways.iter().any(|(_, known)| *known == way.1);
             restored.opens_again_by = ways.into_iter().filter(removed).map(|(key, _)| key).collect();
-            let rows = (end.tail.seq.saturating_add(1), replaced.end.tail.seq, replaced.end.at);
-            restored.lost = Some(rows).filter(|(first, last, _)| first <= last);
         }
         Err(OpenError::Store(store::OpenError::NoVault(_))) => {}
         Err(cause) => {
@@ -143,9 +142,10 @@ struct Known {
     keys: Vec<Key>,
     /// The keys that open the vault.
     ways: Vec<(VaultKey, KeyCheck)>,
-    /// The end of the audit log.
-    end: End,
 }
+
+/// The first and the last number of rows, and the time of the last.
+type Rows = (u64, u64, Timestamp);
 
 /// Checks a backup.
 async fn checked(copy: &Vault) -> Result<Known, StoreError> {
@@ -163,16 +163,41 @@ async fn known_to(vault: &Vault) -> Result<Known, StoreError> {
         vault: vault.status().vault,
         keys: vault.every_key().await?,
         ways: vault.vault_keys_with_checks().await?,
-        end: end_of(vault.store(), vault.keyring(), 0).await?,
     })
 }
 
+/// The rows of the audit log that a vault has and a copy of it does not: those after the last one that both have. A vault
+/// in a file has one chain.
+async fn lost_rows(vault: &Vault, copy: &Vault) -> Result<Option<Rows>, StoreError> {
+    let end = end_of(vault.store(), vault.keyring(), 0).await?;
+    let in_copy = async |head: &ChainHead| is_kept(copy.store(), copy.keyring(), head).await;
+    if in_copy(&end.head()).await? {
+        return Ok(None);
+    }
+    let (mut both, mut last) = (0, end.tail.seq.saturating_sub(1));
+    while both < last {
+        let middle = last - (last - both) / 2;
+        let row = row_from(vault.store(), 0, middle).await?;
+        let head = row.map(|row| ChainHead { chain: 0, seq: row.seq, mac: row.mac });
+        // A fence stands for the rows before it, too.
+        match head.filter(|head| head.seq <= last) {
+            Some(head) if in_copy(&head).await? => both = head.seq,
+            _ => last = middle - 1,
+        }
+    }
+    Ok(Some((both.saturating_add(1), end.tail.seq, end.at)))
+}
+
 /// Reads the vault that is to be replaced. If there is no such vault, every key of the backup is as it should be.
-async fn known_to_replaced(request: &VaultRequest, random: SharedRandom) -> Result<Known, OpenError> {
+async fn known_to_replaced(
+    request: &VaultRequest,
+    random: SharedRandom,
+    copy: &Vault,
+) -> Result<(Known, Option<Rows>), OpenError> {
     let store = OpenRequest { make: false, ..request.store.clone() };
     let vault = open_as_it_is(&VaultRequest { store, state_dir: None, ..request.clone() }, random).await?;
     let path = vault.status().store.location.clone();
-    let known = known_to(&vault).await.map_err(at(&path));
+    let known = async { Ok((known_to(&vault).await?, lost_rows(&vault, copy).await?)) }.await.map_err(at(&path));
     vault.close().await.map_err(at(&path))?;
     known
 }

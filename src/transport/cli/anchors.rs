@@ -2,9 +2,9 @@
 //! end is detected.
 
 use std::{
-    fs::OpenOptions,
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
-    path::PathBuf,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -16,8 +16,8 @@ use crate::domain::{audit::ChainHead, time::Timestamp};
 
 /// The largest file of anchors, in bytes: one anchor a minute for two months.
 const ANCHORS_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The longest line of such a file.
-const LINE_BYTES_MAX: u64 = 4096;
+/// How much of the end of such a file is looked at: more than two anchors.
+const END_BYTES: u64 = 4096;
 /// The shortest interval at which anchors are appended.
 const EVERY_MIN: Duration = Duration::from_secs(1);
 
@@ -46,6 +46,7 @@ pub struct HeadArgs {
 
 /// A line of a file of anchors: the end of one chain. Its field names never change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Anchor {
     /// The chain. Anchors from before there were several chains belong to the first.
     #[serde(default)]
@@ -73,16 +74,11 @@ impl Anchor {
 pub(super) fn read(args: &VerifyArgs, console: &mut Console) -> Result<Vec<ChainHead>, Failure> {
     let Some(path) = &args.anchors else { return Ok(Vec::new()) };
     let text = console.read_text("--anchors", path, ANCHORS_BYTES_MAX)?;
-    let lines = text.split_inclusive('\n').zip(1_u64..).filter(|(line, _)| !line.trim().is_empty());
+    let lines = text.lines().zip(1_u64..).filter(|(line, _)| !line.trim().is_empty() && !is_cut_off(line.as_bytes()));
     lines
-        .filter_map(|(line, number)| {
-            let anchor = serde_json::from_str::<Anchor>(line);
-            // The last line was cut off while it was written.
-            if !line.ends_with('\n') && anchor.as_ref().is_err_and(serde_json::Error::is_eof) {
-                return None;
-            }
-            let anchor = anchor.ok().and_then(|anchor| anchor.head());
-            Some(anchor.ok_or_else(|| Failure::invalid(format!("line {number} of the anchors is no anchor"))))
+        .map(|(line, number)| {
+            let anchor = serde_json::from_str::<Anchor>(line).ok().and_then(|anchor| anchor.head());
+            anchor.ok_or_else(|| Failure::invalid(format!("line {number} of the anchors is no anchor")))
         })
         .collect()
 }
@@ -114,28 +110,50 @@ pub(super) async fn head(args: &HeadArgs, session: &mut Session) -> Result<Endin
     }
 }
 
-/// Appends a line with one write, durably: an anchor that a power cut removes proves nothing. A line that was cut off
-/// while it was written is overwritten.
-fn append(path: &std::path::Path, anchor: &Anchor) -> std::io::Result<()> {
+/// Appends a line with one write, durably: an anchor that a power cut removes proves nothing.
+fn append(path: &Path, anchor: &Anchor) -> io::Result<()> {
     let mut line = serde_json::to_vec(anchor)?;
     line.push(b'\n');
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    file.lock()?;
+    // A file that can only be appended to is a good place for anchors.
+    if fs::metadata(path).is_ok_and(|found| found.is_file())
+        && let Ok(file) = File::open(path)
+        && ends_within_a_line(file)?
+    {
+        line.insert(0, b'\n');
+    }
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.write_all(&line)?;
+    match file.sync_data() {
+        // A pipe or a terminal.
+        Err(cause) if cause.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Whether a file of anchors ends within a line.
+///
+/// # Errors
+/// It is no file of anchors.
+fn ends_within_a_line(mut file: File) -> io::Result<bool> {
     let bytes = file.seek(SeekFrom::End(0))?;
-    let from = bytes.saturating_sub(LINE_BYTES_MAX);
-    file.seek(SeekFrom::Start(from))?;
+    file.seek(SeekFrom::Start(bytes.saturating_sub(END_BYTES)))?;
     let mut end = Vec::new();
     file.read_to_end(&mut end)?;
-    let last = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    match serde_json::from_slice::<Anchor>(end.get(last..).unwrap_or_default()) {
-        Err(_) if last == end.len() => {}
-        Err(cause) if cause.is_eof() && (last > 0 || from == 0) => file.set_len(from.saturating_add(last as u64))?,
-        Err(_) => return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "it does not end with an anchor")),
-        Ok(_) => line.insert(0, b'\n'),
+    let mut lines = end.rsplit(|byte| *byte == b'\n');
+    let open = lines.next().unwrap_or_default();
+    let is_anchor = |line: &[u8]| is_cut_off(line) || serde_json::from_slice::<Anchor>(line).is_ok();
+    let whole = lines.next().filter(|line| !line.is_empty());
+    if !open.is_empty() && !is_anchor(open) || whole.is_some_and(|line| !is_anchor(line)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not end with an anchor"));
     }
-    file.seek(SeekFrom::End(0))?;
-    file.write_all(&line)?;
-    file.sync_data()
+    Ok(!open.is_empty())
+}
+
+/// Whether it is the beginning of an anchor, of which the rest was not written.
+fn is_cut_off(line: &[u8]) -> bool {
+    const BEGINS: &[u8] = b"{\"chain\":";
+    let is_cut = || serde_json::from_slice::<Anchor>(line).is_err_and(|cause| cause.is_eof());
+    !line.is_empty() && (line.starts_with(BEGINS) || BEGINS.starts_with(line)) && is_cut()
 }
 
 #[cfg(test)]
@@ -161,29 +179,28 @@ mod tests {
     }
 
     #[test]
-    fn an_anchor_that_was_cut_off_is_overwritten_and_what_is_no_anchor_stays() {
+    fn nothing_in_a_file_of_anchors_is_changed_and_what_is_none_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("anchors");
         let anchor = |seq| Anchor::of(ChainHead { chain: 0, seq, mac: [0xAB; 32] }, Timestamp::from_seconds(0));
         let line = |seq| serde_json::to_string(&anchor(seq)).unwrap() + "\n";
-        let cases = [
-            (String::new(), Some(String::new())),
-            (line(1), Some(line(1))),
-            (line(1).trim_end().to_owned(), Some(line(1))),
-            (format!("{}{}", line(1), &line(2)[..40]), Some(line(1))),
-            (line(1)[..40].to_owned(), Some(String::new())),
-            (format!("{}{{\"seq\":", line(1)), Some(line(1))),
-            ("c2VjcmV0".to_owned(), None),
-            (format!("{}c2VjcmV0", line(1)), None),
-        ];
-        for (was, kept) in cases {
-            std::fs::write(&file, &was).unwrap();
-            let appended = append(&file, &anchor(9));
-            let now = std::fs::read_to_string(&file).unwrap();
-            match kept {
-                Some(kept) => assert_eq!((appended.is_ok(), now), (true, kept + &line(9)), "{was}"),
-                None => assert_eq!((appended.is_ok(), now), (false, was)),
-            }
+        for (was, between) in [
+            (String::new(), ""),
+            (line(1), ""),
+            (line(1).trim_end().to_owned(), "\n"),
+            (format!("{}{}", line(1), &line(2)[..40]), "\n"),
+            (line(1)[..40].to_owned(), "\n"),
+            (format!("{}\n{}", &line(1)[..40], line(2)), ""),
+        ] {
+            fs::write(&file, &was).unwrap();
+            append(&file, &anchor(9)).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), format!("{was}{between}{}", line(9)));
+        }
+        let row = line(1).replace("\"at\"", "\"stored\":\"AAAA\",\"at\"");
+        for was in ["c2VjcmV0", "{\"half\": 1", "\"text", "  ", &format!("{}c2VjcmV0", line(1)), &row, &line(1)[3..]] {
+            fs::write(&file, was).unwrap();
+            append(&file, &anchor(9)).unwrap_err();
+            assert_eq!(fs::read_to_string(&file).unwrap(), *was);
         }
     }
 

@@ -300,9 +300,9 @@ fn restored(session: &mut Session) -> Result<Ending, Failure> {
             console.line("The replaced vault is another one, not an older or newer state of this.")?;
         }
         if let Some(LostRows { first, last, until }) = &answer.lost {
-            console.line(&format!(
-                "lost: rows {first} to {last} of the audit log, until {until}, and what they tell of"
-            ))?;
+            let rows = if first == last { format!("row {first}") } else { format!("rows {first} to {last}") };
+            let what = "with the changes in the vault that it records";
+            console.line(&format!("lost: {rows} of the audit log, until {until}, {what}"))?;
         }
         let revoked =
             |(id, name): &(KeyId, Name)| console.line(&format!("revoked or removed since: the key \"{name}\" ({id})"));

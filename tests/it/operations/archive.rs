@@ -238,6 +238,12 @@ async fn rows_are_appended_only_to_an_archive_from_which_the_log_goes_on() {
         (aside("short", &whole[..cut]), "name a new file"),
         (aside("changed", &whole.replacen("code.get", "code.got", 1)), "name a new file"),
         (others.clone(), "name a new file"),
+        (aside("one-line", &format!("[{}1]", "1,".repeat(20_000))), "line 1 is no line"),
+        (aside("long", &format!("[{}1]\n{{\"b\":1}}\n", "1,".repeat(20_000))), "line 1 is no line"),
+        (aside("begun", "{ \"half written\": 1"), "line 1 is no line"),
+        (aside("text", "\"my only notes"), "line 1 is no line"),
+        (aside("blank", "   "), "line 1 is no line"),
+        (aside("in-between", &whole.replacen("}\n", "\n", 2).replacen('\n', "}\n", 1)), "line 3 is no line"),
         (aside("vault.db", "SQLite format 3\0\u{10}\0"), "line 1 is no line of an archive"),
     ] {
         let was = fs::read(&path).unwrap();
