@@ -174,12 +174,12 @@ async fn a_line_of_an_archive_has_the_fields_that_were_written_and_no_others() {
     let sound_with = async |number: usize, line: Vec<Value>| {
         let mut lines = lines.clone();
         lines.splice(number..=number, line);
-        fs::write(&file, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        fs::write(&file, lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
         checked(&vault, &file).await.is_ok_and(|report| report.finding.is_none())
     };
     assert!(sound_with(3, vec![lines[3].clone()]).await);
-    for number in 0..lines.len() {
-        let mut more = lines[number].clone();
+    for (number, line) in lines.iter().enumerate() {
+        let mut more = line.clone();
         more["note"] = "all is well".into();
         assert!(!sound_with(number, vec![more]).await, "a field more in line {number}");
     }
@@ -193,7 +193,9 @@ async fn a_line_of_an_archive_has_the_fields_that_were_written_and_no_others() {
     forged["action"] = "secret.export".into();
     for names in [&["stored"][..], &["stored_at"], &["stored", "stored_at"]] {
         let mut forged = forged.clone();
-        names.iter().for_each(|name| drop(forged.as_object_mut().unwrap().remove(*name)));
+        for name in names {
+            forged.as_object_mut().unwrap().remove(*name);
+        }
         assert!(!sound_with(3, vec![lines[3].clone(), forged]).await, "no {names:?}");
     }
 }
