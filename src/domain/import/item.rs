@@ -54,7 +54,14 @@ impl<'a> Item<'a> {
             return;
         }
         self.read.insert(text);
-        let links: Vec<Piece<'_>> = links_of(text).collect();
+        let mut links: Vec<Piece<'_>> = links_of(text).collect();
+        // The link's other parameters may stand on lines of their own.
+        if let [link] = links.as_mut_slice()
+            && uri::is_link(text)
+            && text.lines().skip(1).any(|line| line.trim_start().starts_with('&'))
+        {
+            link.text = text.trim();
+        }
         let has_link = !links.is_empty();
         if !has_link {
             self.add(false, uri::link_or_seed(text, self.beside, self.place), note);

@@ -36,6 +36,7 @@ pub(super) fn read(text: &str) -> Import {
     let mut import = Import::new(if is_ente { Format::Ente } else { Format::Links });
     let is_whole = text.ends_with(['\n', '\r']);
     let last = pieces.len().checked_sub(1).filter(|_| !is_whole);
+    let all: Vec<&str> = text.lines().collect();
     let mut line_before = 0;
     for (nth, (line, number, piece)) in pieces.into_iter().enumerate() {
         if import.entries.len() > IMPORT_ENTRIES_MAX {
@@ -51,7 +52,9 @@ pub(super) fn read(text: &str) -> Import {
         if google::is_link(piece.text) {
             google::read(piece.text, number, &mut import);
         } else if uri::is_link(piece.text) {
-            import.entries.append(&mut entries(piece, place, is_ente, last == Some(nth)));
+            let next = all.get(number).filter(|_| line.trim_end().ends_with(piece.text));
+            let is_cut = next.is_some_and(|next| goes_on(piece.text, next.trim_start()));
+            import.entries.append(&mut entries(piece, place, is_ente, (last == Some(nth), is_cut)));
         } else if piece.is_link
             || pieces::secret_in(line).is_some()
             || !is_note && keys == 0 && !(is_table && is_row_without_link(line))
@@ -63,6 +66,15 @@ pub(super) fn read(text: &str) -> Import {
         import.entries.extend((0..keys).map(|_| Entry::skipped(place, None, Skip::Bare)));
     }
     import
+}
+
+/// Whether a link seems to go on in the next line: with another parameter, or with the rest of its seed.
+fn goes_on(link: &str, next: &str) -> bool {
+    let is_base32 = |text: &str| !text.is_empty() && text.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
+    let last = link.rsplit(['?', '&']).next().unwrap_or_default();
+    let ends_in_seed = last.get(..7).is_some_and(|name| name.eq_ignore_ascii_case("secret="));
+    let rest = next.split(['&', '=', ' ']).next().unwrap_or_default();
+    next.starts_with('&') || ends_in_seed && is_base32(rest.trim_end())
 }
 
 /// Whether a text has several cells of a table.
@@ -77,9 +89,9 @@ fn is_row_without_link(line: &str) -> bool {
 }
 
 /// Reads a link, which the file may end in, and those in the note that Ente keeps with it.
-fn entries(piece: Piece<'_>, place: Place, is_ente: bool, is_last: bool) -> Vec<Entry> {
+fn entries(piece: Piece<'_>, place: Place, is_ente: bool, (is_last, is_cut): (bool, bool)) -> Vec<Entry> {
     let display = ends::display_of(piece.text);
-    let is_cut = is_last && (ends::may_be_cut(piece.text) || is_ente && display.is_none());
+    let is_cut = is_cut || is_last && (ends::may_be_cut(piece.text) || is_ente && display.is_none());
     let display = display.unwrap_or(Json::Null);
     // Ente exports the entries in its trash, too, and marks them at the end of each link.
     let mut found = Item::new(Beside::default(), place, display.get("trashed").is_true().then_some(Skip::Trashed));

@@ -108,7 +108,9 @@ pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entr
 
 /// Reads a link.
 pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
-    let (text, around) = ends::without_words(text.trim());
+    let joined = joined(text);
+    let text = joined.as_deref().map_or(text, String::as_str).trim();
+    let (text, around) = ends::without_words(text);
     let read = read(text).and_then(|(link, notes)| Ok((beside.stated.beside(text, link.totp)?, link, notes)));
     let ((totp, differs), link, mut notes) = match read {
         Ok(read) => read,
@@ -125,6 +127,19 @@ pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     notes.extend(differs.into_iter().chain(around));
     let read = Ok(ImportedSecret { single_use, notes, ..found });
     Entry { place, title: naming::title_of(&read, &issuer, &account), read }
+}
+
+/// A link of several lines as one: a parameter may stand on a line of its own.
+fn joined(link: &str) -> Option<Zeroizing<String>> {
+    let mut lines = link.trim().lines();
+    let first = lines.next().filter(|_| link.trim().contains(['\n', '\r']))?;
+    let mut joined = Zeroizing::new(String::with_capacity(link.len()));
+    joined.push_str(first.trim_end());
+    for line in lines.map(str::trim) {
+        joined.push_str(if line.starts_with('&') { "" } else { " " });
+        joined.push_str(line);
+    }
+    Some(joined)
 }
 
 fn read(link: &str) -> Result<(Unnamed, Vec<Note>), Skip> {
@@ -169,14 +184,21 @@ pub(super) fn has(link: &str, text: &str) -> bool {
     link.as_bytes().windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
 }
 
-/// Parameters as old versions of Ente meant them: `algorithm=Algorithm.sha256`, `issuer=Xperiod=30`. `None` if there is
-/// nothing of that kind.
+/// Parameters as old versions of Ente meant them: `algorithm=Algorithm.sha256`, `issuer=Xperiod=30`; and as mails have
+/// them, where `=3D` stands for `=`. `None` if there is nothing of that kind.
 fn parameters_as_meant(link: &str) -> Option<Zeroizing<String>> {
     let (path, query) = link.split_once('?').filter(|_| link.len() < URI_BYTES_MAX)?;
     let mut meant = Zeroizing::new(String::with_capacity(URI_BYTES_MAX));
     meant.push_str(path);
     let mut joint = "?";
+    // A seed may begin with these characters, but not each value.
+    let is_of_mail = query.contains('&') && query.split('&').all(|pair| pair.contains("=3D"));
     for pair in query.split('&') {
+        if let Some((name, value)) = pair.split_once("=3D").filter(|_| is_of_mail) {
+            meant.extend([joint, name, "=", value]);
+            joint = "&";
+            continue;
+        }
         let joined = pair
             .strip_prefix("issuer=")
             .and_then(|issuer| pair.split_at_checked(pair.len() - issuer.len() + issuer.find("period=")?));

@@ -447,3 +447,32 @@ fn a_value_that_cannot_be_read_is_called_so() {
         assert!(told[0].contains("can't be read") || told[0].contains("is not written like"), "{cell}: {told:?}");
     }
 }
+
+#[test]
+fn a_link_that_goes_on_in_the_next_line_is_read_whole_or_doubtful() {
+    let link = format!("otpauth://totp/GitHub:ada?secret={A}\n&digits=8&period=60");
+    let list = json!([{"name": "GitHub", "username": "ada", "totp": link}]).to_string();
+    assert_eq!(all_made(&list), ["SHA1 8 60"]);
+    assert_eq!(all_made(&bitwarden(&json!({"type": 1, "name": "X", "login": {"totp": link}}))), ["SHA1 8 60"]);
+    assert_eq!(all_made(&format!("Service,Account,Secret\nGitHub,ada,\"{link}\"\n")), ["SHA1 8 60"]);
+    let (first, rest) = A.split_at(16);
+    for text in [
+        format!("otpauth://totp/GitHub:ada?secret={A}&issuer=GitHub\n&digits=8&period=60\n"),
+        format!("otpauth://totp/GitHub:ada?issuer=GitHub&secret={first}\n{rest}\n"),
+        format!("otpauth://totp/GitHub:ada?secret={first}=\n{rest}&issuer=GitHub\n"),
+    ] {
+        let entries = read(&text).entries;
+        let notes: Vec<String> = entries[0].read.as_ref().unwrap().notes.iter().map(ToString::to_string).collect();
+        assert!(notes.iter().any(|note| note.contains("it may be cut off")), "{text} {notes:?}");
+    }
+    let whole = format!("otpauth://totp/GitHub:ada?secret={A}\n\nWork\notpauth://totp/X:bob?secret={B}\n");
+    assert!(read(&whole).entries.iter().filter_map(|entry| entry.read.as_ref().ok()).all(|kept| kept.notes.is_empty()));
+}
+
+#[test]
+fn a_link_as_mails_have_it_is_read_as_it_was_meant() {
+    let text = format!("otpauth://totp/GitHub:ada?secret=3D{A}&issuer=3DGitHub\n");
+    check(&text, &[&format!("ada {A}")]);
+    assert_eq!(names(&text), [(Some("GitHub".to_owned()), "ada".to_owned())]);
+    check("otpauth://totp/GitHub:ada?secret=3DGEZDGNBVGY3TQOJQ\n", &["ada 3DGEZDGNBVGY3TQOJQ"]);
+}
