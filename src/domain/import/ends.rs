@@ -111,11 +111,16 @@ const fn is_usual(letters: usize) -> bool {
 
 /// Whether the last groups look like words, and the others are whole without them.
 fn may_end_in_words(groups: &[(&str, usize)]) -> bool {
-    let mut left: usize = groups.iter().map(|(group, _)| letters(group)).sum();
+    // The letters of seeds of 10, 16, 20, 32, 40 and 64 bytes; and those of 15 and 25, which are rarer.
+    const USUAL: [usize; 6] = [16, 26, 32, 52, 64, 103];
+    const RARER: [usize; 2] = [24, 40];
+    let total: usize = groups.iter().map(|(group, _)| letters(group)).sum();
+    let mut left = total;
     let words = groups.iter().rev().map_while(|(group, _)| is_word(group).then(|| letters(group)));
     words.into_iter().any(|length| {
         left -= length;
-        left > 0 && left.is_multiple_of(SEED_CHARS_USUAL)
+        let is_whole = USUAL.contains(&left) || RARER.contains(&left);
+        left > 0 && left.is_multiple_of(SEED_CHARS_USUAL) || is_whole && !USUAL.contains(&total)
     })
 }
 

@@ -476,3 +476,17 @@ fn a_link_as_mails_have_it_is_read_as_it_was_meant() {
     assert_eq!(names(&text), [(Some("GitHub".to_owned()), "ada".to_owned())]);
     check("otpauth://totp/GitHub:ada?secret=3DGEZDGNBVGY3TQOJQ\n", &["ada 3DGEZDGNBVGY3TQOJQ"]);
 }
+
+#[test]
+fn a_word_behind_the_groups_of_a_seed_is_a_doubt_whatever_its_length() {
+    for (groups, word) in [
+        ("geo6 rmwi dwxb aytu 6rlp awbu", "home"),
+        ("vq5t evix 6zwk tcfq uynq sx43 cddx zf2f gyum hxnf gnka 4ttu 57ea", "old"),
+        ("VQ5T EVIX 6ZWK TCFQ UYNQ SX43 CDDX ZF2F GYUM HXNF GNKA 4TTU 57EA", "WORK"),
+    ] {
+        let doubted = told(&format!("Service,Account,Secret\nGitHub,ada,{groups} {word}\n"));
+        assert!(doubted.len() == 1 && doubted[0].ends_with('?'), "{doubted:?}");
+        let whole = told(&format!("Service,Account,Secret\nGitHub,ada,{groups}\n"));
+        assert!(whole.len() == 1 && !whole[0].ends_with('?'), "{whole:?}");
+    }
+}
